@@ -1,0 +1,317 @@
+"""Keys and values of a batch in which every K rows continue one prompt, and the attention that reads them.
+
+Two stores per layer. What a prompt's K samples share is held and read once; what each sample drew itself is held apart:
+
+    prompt keys   [P, G, L, D]        P prompts, G key heads, L longest prompt, D head width; padded on the right
+    drawn keys    [P, G, W, T, D]     W = slots per prompt (K at first), T room for drawn tokens, in blocks
+
+A query row attends to its prompt's keys in one matrix product for all W slots, and to its own drawn keys; one softmax
+runs over both. Right padding needs a mask over prompt keys only, and none at all when prompts have equal length: all
+rows have drawn the same number of tokens. Rows that finish leave the computation at once (slots point to rows by an
+index), and their keys leave when enough of them are gone.
+
+The seam is transformers' attention registry: the model's own code makes queries, keys and values, so that norms on
+them, biases, rotary forms and head counts are the model's business.
+"""
+
+from __future__ import annotations
+
+from contextlib import contextmanager
+from contextvars import ContextVar
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+import torch
+from torch.nn import functional
+from transformers import AttentionInterface
+from transformers.cache_utils import Cache
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+ATTENTION = "burnish_decode"
+BLOCK = 32  # drawn tokens for which room is made at a time
+REPACK = 0.6  # the stores are rebuilt when this share of the slots or less is live: a copy of all keys must pay off
+_HARMLESS = {"position_ids", "cache_position"}  # tensors that models hand on beside the keys and that change nothing here
+
+
+class Unservable(Exception):
+    """The model asks its attention for something that this form cannot give; another path must serve it."""
+
+
+@dataclass
+class Layer:
+    """Keys and values of one layer, shapes as in the module's docstring."""
+
+    prompt_keys: torch.Tensor
+    prompt_values: torch.Tensor
+    drawn_keys: torch.Tensor | None = None
+    drawn_values: torch.Tensor | None = None
+    window: int | None = None
+
+
+@dataclass
+class KeyValues:
+    """All that the attention of one batch needs; see the module's docstring.
+
+    Args:
+        lengths: tokens of each prompt, [P].
+        samples: rows per prompt at first (K).
+        budget: tokens a row may draw (T).
+    """
+
+    lengths: torch.Tensor
+    samples: int
+    budget: int
+    layers: dict[int, Layer] = field(default_factory=dict)
+    chunk: slice | None = None  # the prompts being read; None while drawing
+    step: int = 0  # tokens drawn before this one
+    width: int = 0  # W
+    slot_row: torch.Tensor | None = None  # [P * W] the row in each slot (any row where the slot is dead); None: the same order
+    row_slot: torch.Tensor | None = None  # [R] the slot of each row
+    masks: dict[int | None, torch.Tensor | None] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        self.width = self.samples
+        self.longest = int(self.lengths.max())
+        self.uneven = bool((self.lengths != self.longest).any())
+
+    @property
+    def prompts(self) -> int:
+        return len(self.lengths)
+
+    # Reading prompts
+
+    def store_prompts(self, index: int, keys: torch.Tensor, values: torch.Tensor) -> None:
+        """Keep the keys and values of one layer for the prompts of `chunk`; [p, G, l, D]."""
+        layer = self.layers.get(index)
+        if layer is None:
+            shape = (self.prompts, keys.shape[1], self.longest)
+            layer = Layer(keys.new_zeros(*shape, keys.shape[3]), values.new_zeros(*shape, values.shape[3]))
+            self.layers[index] = layer
+        layer.prompt_keys[self.chunk, :, : keys.shape[2]] = keys
+        layer.prompt_values[self.chunk, :, : values.shape[2]] = values
+
+    # Drawing
+
+    def store_drawn(self, index: int, keys: torch.Tensor, values: torch.Tensor) -> None:
+        """Keep one token's keys and values of every row; [R, G, 1, D]."""
+        layer = self.layers[index]
+        if layer.drawn_keys is None or self.step >= layer.drawn_keys.shape[3]:
+            layer.drawn_keys = self._make_room(layer.drawn_keys, keys)
+            layer.drawn_values = self._make_room(layer.drawn_values, values)
+        layer.drawn_keys[:, :, :, self.step] = self.to_slots(keys[:, :, 0]).transpose(1, 2)
+        layer.drawn_values[:, :, :, self.step] = self.to_slots(values[:, :, 0]).transpose(1, 2)
+
+    def _make_room(self, drawn: torch.Tensor | None, rows: torch.Tensor) -> torch.Tensor:
+        block = min(BLOCK, self.budget - self.step)
+        fresh = rows.new_zeros(self.prompts, rows.shape[1], self.width, block, rows.shape[3])
+        return fresh if drawn is None else torch.cat([drawn, fresh], dim=3)
+
+    def to_slots(self, rows: torch.Tensor) -> torch.Tensor:
+        """[R, ...] -> [P, W, ...]."""
+        if self.slot_row is not None:
+            rows = rows.index_select(0, self.slot_row)
+        return rows.view(self.prompts, self.width, *rows.shape[1:])
+
+    def to_rows(self, slots: torch.Tensor) -> torch.Tensor:
+        """[P, W, ...] -> [R, ...]."""
+        rows = slots.reshape(self.prompts * self.width, *slots.shape[2:])
+        return rows if self.row_slot is None else rows.index_select(0, self.row_slot)
+
+    def keep(self, alive: torch.Tensor) -> None:
+        """Let rows go: `alive` is a mask over the present rows, [R]. Order is kept."""
+        slots = self.row_slot if self.row_slot is not None else torch.arange(len(alive), device=alive.device)
+        self._place(slots[alive], self.prompts, self.width)
+        if len(self.row_slot) <= REPACK * self.prompts * self.width:
+            self._repack()
+
+    def _place(self, row_slot: torch.Tensor, prompts: int, width: int) -> None:
+        slot_row = torch.zeros(prompts * width, dtype=torch.long, device=row_slot.device)
+        slot_row[row_slot] = torch.arange(len(row_slot), device=row_slot.device)
+        self.row_slot, self.slot_row = row_slot, slot_row
+
+    def _repack(self) -> None:
+        """Drop prompts without a live row, and slots that no prompt needs."""
+        prompt, slot = self.row_slot // self.width, self.row_slot % self.width
+        kept, inverse, counts = torch.unique_consecutive(prompt, return_inverse=True, return_counts=True)
+        width = int(counts.max())
+        place = torch.arange(len(prompt), device=prompt.device) - (counts.cumsum(0) - counts)[inverse]
+        source = torch.zeros(len(kept), width, dtype=torch.long, device=prompt.device)
+        source[inverse, place] = slot  # [P', W'] old slot within the old prompt
+        for layer in self.layers.values():
+            layer.prompt_keys = layer.prompt_keys[kept]
+            layer.prompt_values = layer.prompt_values[kept]
+            if layer.drawn_keys is not None:
+                layer.drawn_keys = self._pick(layer.drawn_keys, kept, source)
+                layer.drawn_values = self._pick(layer.drawn_values, kept, source)
+        self.lengths, self.width = self.lengths[kept], width
+        self.masks.clear()
+        if len(prompt) == len(kept) * width:
+            self.row_slot = self.slot_row = None
+        else:
+            self._place(inverse * width + place, len(kept), width)
+
+    @staticmethod
+    def _pick(drawn: torch.Tensor, kept: torch.Tensor, source: torch.Tensor) -> torch.Tensor:
+        """[P, G, W, T, D] -> [P', G, W', T, D], each kept prompt with its slots `source` [P', W']."""
+        return drawn[kept[:, None], :, source].transpose(1, 2).contiguous()
+
+    def begin_step(self, step: int) -> None:
+        """Tell which token comes next; window masks depend on it."""
+        self.step = step
+        for window in [w for w in self.masks if w is not None]:
+            del self.masks[window]
+
+    def prompt_mask(self, window: int | None, dtype: torch.dtype) -> torch.Tensor | None:
+        """[P, 1, 1, L], 0 where a query at logical position length + step sees the prompt token, minus infinity elsewhere."""
+        if window is not None and self.longest + self.budget <= window:
+            window = None
+        if window not in self.masks:
+            positions = torch.arange(self.longest, device=self.lengths.device)
+            hidden = positions >= self.lengths[:, None]
+            if window is not None:
+                hidden = hidden | (positions <= self.lengths[:, None] + self.step - window)
+            if window is None and not self.uneven:
+                self.masks[window] = None
+            else:
+                mask = torch.zeros(hidden.shape, dtype=dtype, device=hidden.device)
+                self.masks[window] = mask.masked_fill_(hidden, float("-inf"))[:, None, None]
+        return self.masks[window]
+
+
+class GroupedCache(Cache):
+    """What a transformers model takes for its cache: it hands keys and values on to `KeyValues`."""
+
+    def __init__(self, state: KeyValues) -> None:
+        super().__init__(layers=[])
+        self.state = state
+
+    def update(
+        self, key_states: torch.Tensor, value_states: torch.Tensor, layer_idx: int, *args: Any, **kwargs: Any
+    ) -> tuple[torch.Tensor, torch.Tensor]:
+        store = self.state.store_drawn if self.state.chunk is None else self.state.store_prompts
+        store(layer_idx, key_states, value_states)
+        return key_states, value_states
+
+    def get_seq_length(self, layer_idx: int = 0) -> int:
+        return 0 if self.state.chunk is not None else self.state.longest + self.state.step
+
+    def get_query_offset(self, layer_idx: int = 0) -> int:
+        return self.get_seq_length(layer_idx)
+
+    def get_mask_sizes(self, query_length: int, layer_idx: int = 0) -> tuple[int, int]:
+        return self.get_seq_length(layer_idx) + query_length, 0
+
+
+_CURRENT: ContextVar[KeyValues | None] = ContextVar("burnish_decode_state", default=None)
+
+
+@contextmanager
+def attending(state: KeyValues) -> Iterator[None]:
+    """Within it, models whose attention is `ATTENTION` read and write `state`."""
+    token = _CURRENT.set(state)
+    try:
+        yield
+    finally:
+        _CURRENT.reset(token)
+
+
+def attend(
+    module: torch.nn.Module,
+    query: torch.Tensor,
+    key: torch.Tensor,
+    value: torch.Tensor,
+    attention_mask: torch.Tensor | None,
+    *,
+    scaling: float | None = None,
+    dropout: float = 0.0,
+    softcap: float | None = None,
+    sliding_window: int | None = None,
+    **others: Any,
+) -> tuple[torch.Tensor, None]:
+    """Attention of one layer. query [R, H, q, D]; answers [R, q, H, D].
+
+    Raises:
+        Unservable: a mask, sinks, a bias or dropout, or a call outside `attending`.
+    """
+    state = _CURRENT.get()
+    index = getattr(module, "layer_idx", None)
+    strange = [n for n, v in others.items() if isinstance(v, torch.Tensor) and n not in _HARMLESS]
+    if state is None or attention_mask is not None or dropout or strange or index not in state.layers:
+        raise Unservable(f"attention with {strange or 'a mask, dropout or shared layers'}")
+    state.layers[index].window = sliding_window
+    scaling = query.shape[-1] ** -0.5 if scaling is None else scaling
+    if state.chunk is not None:
+        return _read(query, key, value, scaling, softcap, sliding_window), None
+    return _draw(state, index, query * scaling, softcap, sliding_window), None
+
+
+def _read(
+    query: torch.Tensor,
+    key: torch.Tensor,
+    value: torch.Tensor,
+    scaling: float,
+    softcap: float | None,
+    window: int | None,
+) -> torch.Tensor:
+    """Causal attention over prompts that start at position 0; padding on the right is never seen by a real query."""
+    length = query.shape[2]
+    if softcap is None and (window is None or length <= window):
+        out = functional.scaled_dot_product_attention(query, key, value, is_causal=True, scale=scaling, enable_gqa=True)
+        return out.transpose(1, 2)
+    groups = query.shape[1] // key.shape[1]
+    scores = (query * scaling).unflatten(1, (key.shape[1], groups)) @ key[:, :, None].transpose(3, 4)
+    scores = _cap(scores, softcap)
+    position = torch.arange(length, device=query.device)
+    hidden = position[None, :] > position[:, None]
+    if window is not None:
+        hidden = hidden | (position[None, :] <= position[:, None] - window)
+    weights = _softmax(scores.masked_fill_(hidden, float("-inf")), value.dtype)
+    return (weights @ value[:, :, None]).flatten(1, 2).transpose(1, 2)
+
+
+def _draw(
+    state: KeyValues, index: int, query: torch.Tensor, softcap: float | None, window: int | None
+) -> torch.Tensor:
+    """One new token of each row, query already scaled, [R, H, 1, D]; answers [R, 1, H, D]."""
+    layer, step = state.layers[index], state.step
+    prompts, heads, width, room, _ = layer.drawn_keys.shape
+    groups, longest = query.shape[1] // heads, layer.prompt_keys.shape[2]
+    first = 0 if window is None else max(0, step + 1 - window)
+    slots = state.to_slots(query[:, :, 0]).unflatten(2, (heads, groups)).transpose(1, 2)  # [P, G, W, g, D]
+    shared = slots.reshape(prompts * heads, width * groups, -1)
+    scores = torch.cat(
+        [
+            torch.bmm(shared, layer.prompt_keys.flatten(0, 1).transpose(1, 2)).view(prompts, heads, -1, longest),
+            torch.bmm(
+                shared.view(prompts * heads * width, groups, -1),
+                layer.drawn_keys.view(prompts * heads * width, room, -1)[:, first : step + 1].transpose(1, 2),
+            ).view(prompts, heads, width * groups, -1),
+        ],
+        dim=-1,
+    )
+    scores = _cap(scores, softcap)
+    mask = state.prompt_mask(window, scores.dtype)
+    if mask is not None:
+        scores[..., :longest] += mask
+    weights = _softmax(scores, layer.prompt_values.dtype).flatten(0, 1)  # [P * G, W * g, L + t]
+    out = torch.bmm(weights[..., :longest], layer.prompt_values.flatten(0, 1))
+    own = torch.bmm(
+        weights[..., longest:].reshape(prompts * heads * width, groups, -1),
+        layer.drawn_values.view(prompts * heads * width, room, -1)[:, first : step + 1],
+    )
+    out = (out + own.view_as(out)).view(prompts, heads, width, groups, -1).transpose(1, 2)
+    return state.to_rows(out.flatten(2, 3))[:, None]
+
+
+def _cap(scores: torch.Tensor, softcap: float | None) -> torch.Tensor:
+    return scores if softcap is None else torch.tanh(scores / softcap) * softcap
+
+
+def _softmax(scores: torch.Tensor, dtype: torch.dtype) -> torch.Tensor:
+    """Softmax over the keys, computed in float32 or wider."""
+    return torch.softmax(scores, dim=-1, dtype=torch.promote_types(scores.dtype, torch.float32)).to(dtype)
+
+
+AttentionInterface.register(ATTENTION, attend)

@@ -1,0 +1,335 @@
+"""The decode loop, and the three ways a model may be stepped through it.
+
+    Grouped     prompts read once for their K samples, own key stores, rows of unequal prompts in one batch (local_attention)
+    Plain       the model's own cache; prompts of one length at a time
+    Recompute   no cache: the whole row at each token; slow, and right for every causal model
+
+`open_decoder` tries them in this order on a small probe against the model's own eager forward without a cache, and
+takes the first that agrees; anything but the first comes with a notice.
+"""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+import numpy as np
+import torch
+from transformers import PreTrainedModel
+
+from burnish.errors import ModelError
+from burnish.llm.local_attention import ATTENTION, GroupedCache, KeyValues, attending
+from burnish.llm.local_draw import draw
+
+READ_TOKENS = 4096  # prompt tokens (padding included) read in one forward pass: keeps activations within the cache of a core
+# How far log-probabilities may lie from the eager forward in the probe, nats, by dtype.
+AGREEMENT = {torch.float64: 1e-8, torch.float32: 1e-4, torch.bfloat16: 0.25, torch.float16: 0.05}
+_LENGTH_BOUND_ROTARY = ("dynamic", "longrope")  # their angles depend on the longest position in the batch
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Limits:
+    """How rows are drawn and when they end.
+
+    Args:
+        stop_ids: tokens that end a row; they are kept in it.
+        watched: tokens after which `ended` is asked, which must be a superset of those that can complete a stop text.
+        ended: tells whether the ids drawn so far end the row.
+    """
+
+    max_new_tokens: int
+    temperature: float
+    top_p: float = 1.0
+    stop_ids: tuple[int, ...] = ()
+    watched: frozenset[int] = frozenset()
+    ended: Callable[[Sequence[int]], bool] | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Drawn:
+    """What came of a batch, one entry per row (prompt by prompt, its samples in order)."""
+
+    token_ids: list[list[int]]
+    logprobs: list[list[float]]
+    finish: list[str]
+
+
+class Path(Protocol):
+    """One way to step a model."""
+
+    def start(self, prompts: Sequence[Sequence[int]], samples: int, budget: int) -> torch.Tensor:
+        """Read the prompts; answers logits after each prompt's last token, [P, V]."""
+
+    def step(self, tokens: torch.Tensor) -> torch.Tensor:
+        """Append one token to each row, [R]; answers the next logits, [R, V]."""
+
+    def keep(self, alive: torch.Tensor) -> None:
+        """Let rows go; `alive` is a mask over the present rows, [R]."""
+
+
+class Grouped:
+    """See the module's docstring and `local_attention`."""
+
+    def __init__(self, model: PreTrainedModel) -> None:
+        self.model = model
+        self.tail = "logits_to_keep" in inspect.signature(model.forward).parameters
+
+    def start(self, prompts: Sequence[Sequence[int]], samples: int, budget: int) -> torch.Tensor:
+        device = self.model.device
+        lengths = torch.tensor([len(p) for p in prompts], device=device)
+        self.state = KeyValues(lengths=lengths, samples=samples, budget=max(1, budget - 1))
+        self.cache = GroupedCache(self.state)
+        logits = []
+        for chunk in _chunks([len(p) for p in prompts], READ_TOKENS):
+            part = prompts[chunk]
+            ids = torch.zeros(len(part), max(map(len, part)), dtype=torch.long)
+            for row, prompt in enumerate(part):
+                ids[row, : len(prompt)] = torch.tensor(prompt)
+            self.state.chunk = chunk
+            logits.append(self._read(ids.to(device), lengths[chunk] - 1))
+        self.state.chunk = None
+        self.position = lengths.repeat_interleave(samples)
+        self.drawn = 0
+        return torch.cat(logits)
+
+    def _read(self, ids: torch.Tensor, last: torch.Tensor) -> torch.Tensor:
+        wanted, place = last.unique(return_inverse=True)
+        extra: dict[str, Any] = {"logits_to_keep": wanted} if self.tail else {}
+        positions = torch.arange(ids.shape[1], device=ids.device)[None]
+        with attending(self.state):
+            out = self.model(ids, position_ids=positions, past_key_values=self.cache, use_cache=True, **extra).logits
+        rows = torch.arange(len(ids), device=ids.device)
+        return out[rows, place] if self.tail else out[rows, last]
+
+    def step(self, tokens: torch.Tensor) -> torch.Tensor:
+        self.state.begin_step(self.drawn)
+        positions = (self.position + self.drawn)[:, None]
+        with attending(self.state):
+            out = self.model(tokens[:, None], position_ids=positions, past_key_values=self.cache, use_cache=True)
+        self.drawn += 1
+        return out.logits[:, -1]
+
+    def keep(self, alive: torch.Tensor) -> None:
+        self.state.keep(alive)
+        self.position = self.position[alive]
+
+
+class Plain:
+    """The model's own cache. Prompts must have one length, so that no padding can reach a recurrent or windowed layer."""
+
+    def __init__(self, model: PreTrainedModel) -> None:
+        self.model = model
+
+    def start(self, prompts: Sequence[Sequence[int]], samples: int, budget: int) -> torch.Tensor:
+        out = self.model(torch.tensor(list(prompts), device=self.model.device), use_cache=True)
+        self.cache = out.past_key_values
+        if self.cache is None:
+            raise ModelError(f"{type(self.model).__name__} gives no cache")
+        self.cache.batch_repeat_interleave(samples)
+        return out.logits[:, -1]
+
+    def step(self, tokens: torch.Tensor) -> torch.Tensor:
+        out = self.model(tokens[:, None], past_key_values=self.cache, use_cache=True)
+        self.cache = out.past_key_values
+        return out.logits[:, -1]
+
+    def keep(self, alive: torch.Tensor) -> None:
+        self.cache.batch_select_indices(alive.nonzero()[:, 0])
+
+
+class Recompute:
+    """No cache: each token costs a forward over the whole row. Prompts must have one length."""
+
+    def __init__(self, model: PreTrainedModel) -> None:
+        self.model = model
+
+    def start(self, prompts: Sequence[Sequence[int]], samples: int, budget: int) -> torch.Tensor:
+        ids = torch.tensor(list(prompts), device=self.model.device)
+        self.rows = ids.repeat_interleave(samples, 0)
+        return self.model(ids, use_cache=False).logits[:, -1]
+
+    def step(self, tokens: torch.Tensor) -> torch.Tensor:
+        self.rows = torch.cat([self.rows, tokens[:, None]], dim=1)
+        return self.model(self.rows, use_cache=False).logits[:, -1]
+
+    def keep(self, alive: torch.Tensor) -> None:
+        self.rows = self.rows[alive]
+
+
+@dataclass
+class Decoder:
+    """A model and the path it is stepped by. `notice` is empty when that is the grouped one."""
+
+    model: PreTrainedModel
+    path: type[Grouped] | type[Plain] | type[Recompute]
+    notice: str = ""
+
+    @torch.inference_mode()
+    def generate(
+        self, prompts: Sequence[Sequence[int]], samples: int, uniforms: np.ndarray, limits: Limits
+    ) -> Drawn:
+        """Draw `samples` rows for each prompt.
+
+        Args:
+            prompts: token ids, none empty, each short enough for `limits.max_new_tokens` more.
+            uniforms: float64 [len(prompts) * samples, max_new_tokens] in [0, 1), see `randomness.uniforms`.
+        """
+        path = self._path_for(max(map(len, prompts)) + limits.max_new_tokens)
+        if path is Grouped:
+            return draw_rows(Grouped(self.model), prompts, samples, uniforms, limits)
+        rows: dict[int, tuple[list[int], list[float], str]] = {}
+        for length in sorted({len(p) for p in prompts}):
+            members = [i for i, p in enumerate(prompts) if len(p) == length]
+            numbers = [m * samples + s for m in members for s in range(samples)]
+            drawn = draw_rows(path(self.model), [prompts[m] for m in members], samples, uniforms[numbers], limits)
+            rows.update(zip(numbers, zip(drawn.token_ids, drawn.logprobs, drawn.finish, strict=True), strict=True))
+        ids, logprobs, finish = (list(column) for column in zip(*(rows[r] for r in sorted(rows)), strict=True))
+        return Drawn(token_ids=ids, logprobs=logprobs, finish=finish)
+
+    def _path_for(self, longest: int) -> type[Grouped] | type[Plain] | type[Recompute]:
+        bound = rotary_threshold(self.model.config)
+        return Recompute if bound is not None and longest > bound else self.path
+
+
+def draw_rows(
+    path: Path, prompts: Sequence[Sequence[int]], samples: int, uniforms: np.ndarray, limits: Limits
+) -> Drawn:
+    """The loop: draw a token for each living row, let the finished go, step the rest."""
+    count, most = len(prompts) * samples, limits.max_new_tokens
+    logits = path.start(prompts, samples, most).repeat_interleave(samples, 0)
+    device = logits.device
+    numbers = torch.from_numpy(uniforms).to(device)
+    stops = torch.tensor(limits.stop_ids, dtype=torch.long, device=device)
+    tokens = torch.zeros(count, most, dtype=torch.long, device=device)
+    logprobs = torch.zeros(count, most, dtype=torch.float64, device=device)
+    lengths = torch.full((count,), most, dtype=torch.long, device=device)
+    stopped = torch.zeros(count, dtype=torch.bool, device=device)
+    rows = torch.arange(count, device=device)
+    for position in range(most):
+        token, logprob = draw(logits, numbers[rows, position], temperature=limits.temperature, top_p=limits.top_p)
+        tokens[rows, position], logprobs[rows, position] = token, logprob
+        over = torch.isin(token, stops) | _ended(tokens, rows, token, position, limits)
+        if bool(over.any()):
+            gone, alive = rows[over], ~over
+            lengths[gone], stopped[gone] = position + 1, True
+            rows, token = rows[alive], token[alive]
+            if len(rows):
+                path.keep(alive)
+        if not len(rows) or position + 1 == most:
+            break
+        logits = path.step(token)
+    ends = lengths.tolist()
+    return Drawn(
+        token_ids=[row[:end] for row, end in zip(tokens.tolist(), ends, strict=True)],
+        logprobs=[row[:end] for row, end in zip(logprobs.tolist(), ends, strict=True)],
+        finish=["stop" if s else "length" for s in stopped.tolist()],
+    )
+
+
+def _ended(
+    tokens: torch.Tensor, rows: torch.Tensor, token: torch.Tensor, position: int, limits: Limits
+) -> torch.Tensor:
+    """Mask [R] of rows whose text ends here; only rows that drew a watched token are decoded."""
+    over = torch.zeros(len(rows), dtype=torch.bool)
+    if limits.ended is not None:
+        for place, drawn in enumerate(token.tolist()):
+            if drawn in limits.watched:
+                over[place] = limits.ended(tokens[rows[place], : position + 1].tolist())
+    return over.to(token.device)
+
+
+def _chunks(lengths: Sequence[int], most: int) -> list[slice]:
+    """Runs of prompts whose padded size stays within `most` tokens (one prompt at least)."""
+    chunks, start, longest = [], 0, 0
+    for index, length in enumerate(lengths):
+        longest = max(longest, length)
+        if index > start and longest * (index + 1 - start) > most:
+            chunks.append(slice(start, index))
+            start, longest = index, length
+    return [*chunks, slice(start, len(lengths))]
+
+
+# Choosing the path
+
+
+def open_decoder(model: PreTrainedModel) -> Decoder:
+    """Probe `model` and choose its path. Its attention implementation is switched when the grouped path serves it."""
+    original = model.config._attn_implementation
+    reasons = []
+    for path in (Grouped, Plain):
+        try:
+            if path is Grouped:
+                model.set_attn_implementation(ATTENTION)
+            reason = _disagreement(model, path)
+        except Exception as error:  # any failure of a path on this architecture means: not this path
+            reason = f"{type(error).__name__}: {error}"
+        if not reason:
+            notice = f"sampled through the model's own cache, prompts grouped by length ({reasons[0]})" if reasons else ""
+            return Decoder(model, path, notice)
+        model.set_attn_implementation(original)
+        reasons.append(reason)
+    return Decoder(model, Recompute, f"sampled without a cache, which is slow ({'; '.join(reasons)})")
+
+
+@torch.inference_mode()
+def _disagreement(model: PreTrainedModel, path: type[Grouped] | type[Plain]) -> str:
+    """Empty when the path gives the eager forward's log-probabilities on a probe, else what is wrong."""
+    config = model.config.get_text_config()
+    generator = np.random.default_rng(20240731)
+    top = min(config.vocab_size, 1000)
+    sizes = (7, 5, 3) if path is Grouped else (5, 5, 5)
+    prompts = [generator.integers(1, top, size).tolist() for size in sizes]
+    drawn = torch.from_numpy(generator.integers(1, top, (6, 3))).to(model.device)
+    stepper, samples = path(model), 2
+    logits = [stepper.start(prompts, samples, 4).repeat_interleave(samples, 0), stepper.step(drawn[:, 0])]
+    alive = torch.tensor([False, False, True, True, False, True], device=model.device)
+    stepper.keep(alive)
+    logits += [stepper.step(drawn[alive, 1]), stepper.step(drawn[alive, 2])]
+    if path is Grouped and (strange := _unseen_window(config, stepper.state)):
+        return strange
+    here = model.config._attn_implementation
+    worst = 0.0
+    try:
+        model.set_attn_implementation("eager")
+        for place, row in enumerate(alive.nonzero()[:, 0].tolist()):
+            prompt = prompts[row // samples]
+            ids = torch.tensor([[*prompt, *drawn[row].tolist()]], device=model.device)
+            full = model(ids, use_cache=False).logits[0, len(prompt) - 1 :].double().log_softmax(-1)
+            ours = torch.stack([logits[0][row], logits[1][row], logits[2][place], logits[3][place]])
+            worst = max(worst, float((ours.double().log_softmax(-1) - full).abs().max()))
+    finally:
+        model.set_attn_implementation(here)
+    bound = AGREEMENT.get(model.dtype, 0.25)
+    return "" if worst <= bound else f"log-probabilities {worst:.2g} nats off the eager forward"
+
+
+def _unseen_window(config: Any, state: KeyValues) -> str:
+    """A window or chunk that the configuration names and that attention was never told of: a short probe cannot see it."""
+    kinds = getattr(config, "layer_types", None) or []
+    if set(kinds) - {"full_attention", "sliding_attention"}:
+        return f"layers of kind {', '.join(sorted(set(kinds)))}"
+    window = getattr(config, "sliding_window", None)
+    for index, layer in state.layers.items():
+        slides = kinds[index] == "sliding_attention" if index < len(kinds) else window is not None
+        if slides and (window is None or layer.window != window):
+            return f"layer {index} slides over a window that its attention is not told"
+    if getattr(config, "attention_chunk_size", None):
+        return "attention in chunks"
+    return ""
+
+
+def rotary_threshold(config: Any) -> int | None:
+    """Positions beyond which a model's rotary angles depend on the longest row of the batch; None if they never do."""
+    config = config.get_text_config()
+    found = getattr(config, "rope_parameters", None) or {}
+    kinds = [found] if "rope_type" in found else [v for v in found.values() if isinstance(v, dict)]
+    bounds = [
+        kind.get("original_max_position_embeddings")
+        or getattr(config, "original_max_position_embeddings", None)
+        or config.max_position_embeddings
+        for kind in kinds
+        if kind.get("rope_type") in _LENGTH_BOUND_ROTARY
+    ]
+    return min(bounds) if bounds else None

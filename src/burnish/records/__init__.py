@@ -1,0 +1,53 @@
+"""The nouns that pass between rooms, how they are stored, and the ecosystem's conventions for writing them.
+
+Comes in: files of prompts, demonstrations and preferences. Goes out: frozen rows with ids. Imports the standard
+library and pyarrow only.
+"""
+
+from burnish.records.nouns import (
+    ROLES,
+    STRENGTHS,
+    Candidate,
+    Demonstration,
+    Dropped,
+    Judgement,
+    Message,
+    Preference,
+    Prompt,
+    Response,
+    Rollout,
+    Sampling,
+    Score,
+    Weights,
+    content_id,
+    dropped,
+    plain,
+)
+from burnish.records.table import from_plain, read_parquet, schema, write_jsonl, write_parquet
+from burnish.records.weights import weights_in
+
+__all__ = [
+    "ROLES",
+    "STRENGTHS",
+    "Candidate",
+    "Demonstration",
+    "Dropped",
+    "Judgement",
+    "Message",
+    "Preference",
+    "Prompt",
+    "Response",
+    "Rollout",
+    "Sampling",
+    "Score",
+    "Weights",
+    "content_id",
+    "dropped",
+    "from_plain",
+    "plain",
+    "read_parquet",
+    "schema",
+    "weights_in",
+    "write_jsonl",
+    "write_parquet",
+]

@@ -1,0 +1,302 @@
+"""The nouns. Frozen, slotted, keyword-only; every row has a content-hashed id and the ids of its parents.
+
+A row's id is the hash of all its fields but the id itself, so equal rows have equal ids on every machine and an
+edited row is another row. `parents` holds ids of rows (never of files): a response's parent is its prompt, a
+judgement's parents are the responses it compared, and so on back to the prompts; `burnish trace` walks them.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from dataclasses import dataclass, field, fields, is_dataclass
+from typing import Any
+
+ROLES = ("system", "user", "assistant", "ipython")
+STRENGTHS = {1: "marginally better", 2: "slightly better", 3: "better", 4: "significantly better"}
+
+
+def plain(value: Any) -> Any:
+    """A noun as JSON-ready plain data: dataclasses become dicts, tuples become lists."""
+    if is_dataclass(value) and not isinstance(value, type):
+        return {f.name: plain(getattr(value, f.name)) for f in fields(value)}
+    if isinstance(value, (list, tuple)):
+        return [plain(item) for item in value]
+    if isinstance(value, dict):
+        return {str(key): plain(item) for key, item in value.items()}
+    return value
+
+
+def content_id(value: Any) -> str:
+    """16 hexadecimal digits that depend on the content alone (BLAKE2b of canonical JSON)."""
+    text = json.dumps(plain(value), sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False)
+    return hashlib.blake2b(text.encode("utf-8", "surrogatepass"), digest_size=8).hexdigest()
+
+
+def _fill_id(row: Any) -> None:
+    if not row.id:
+        data = {f.name: plain(getattr(row, f.name)) for f in fields(row) if f.name != "id"}
+        object.__setattr__(row, "id", content_id([type(row).__name__, data]))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Message:
+    """One message of a dialogue.
+
+    Args:
+        role: one of `ROLES`; `ipython` is what a tool printed.
+        content: the text, without any template marker.
+        end: `turn` when the turn passes to the other speaker (eot), `message` when it goes on (eom: a tool call).
+    """
+
+    role: str
+    content: str
+    end: str = "turn"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Sampling:
+    """How responses are drawn. `temperature` 0 is greedy; `seed` and the prompt id key the random numbers."""
+
+    temperature: float
+    max_new_tokens: int
+    top_p: float = 1.0
+    seed: int = 0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Prompt:
+    """A dialogue that waits for an answer.
+
+    Args:
+        messages: the dialogue so far; the last message is a user's or a tool's.
+        source: where it comes from (a file and its row, or a generator with its seed).
+        ability: the family it exercises (arithmetic, code, safety, ...).
+        checker: the name of the checker that can verify an answer, empty if there is none.
+        reference: what that checker needs (the gold answer, or JSON); never shown to a policy.
+        task: the canonical key of the task (family and operands, before language, template and style).
+    """
+
+    messages: tuple[Message, ...]
+    source: str = ""
+    ability: str = ""
+    language: str = "en"
+    difficulty: float | None = None
+    tags: tuple[str, ...] = ()
+    checker: str = ""
+    reference: str = ""
+    task: str = ""
+    parents: tuple[str, ...] = ()
+    id: str = field(default="")
+
+    def __post_init__(self) -> None:
+        _fill_id(self)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Response:
+    """One sampled answer, with the ids that were really drawn.
+
+    Args:
+        prompt: id of the prompt.
+        messages: the answer parsed into messages (one assistant message, or call, result, answer).
+        token_ids: the sampled ids, terminator included when it was drawn.
+        logprobs: log p of each id under the sampling distribution's unscaled model, nats.
+        model: content id of the weights (or name of the endpoint's model).
+        index: which of the K samples of its prompt.
+        finish: `stop` or `length`.
+    """
+
+    prompt: str
+    messages: tuple[Message, ...]
+    token_ids: tuple[int, ...] = ()
+    logprobs: tuple[float, ...] = ()
+    model: str = ""
+    sampling: Sampling | None = None
+    index: int = 0
+    finish: str = "stop"
+    parents: tuple[str, ...] = ()
+    id: str = field(default="")
+
+    def __post_init__(self) -> None:
+        _fill_id(self)
+
+    @property
+    def text(self) -> str:
+        """What the assistant says in the end: the content of its last message."""
+        said = [m.content for m in self.messages if m.role == "assistant"]
+        return said[-1] if said else ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Judgement:
+    """A verdict on one response (a score) or on several (a comparison), or *unscored* and why.
+
+    Args:
+        prompt: id of the prompt.
+        responses: ids of the responses, in the order of the rows (not the order shown).
+        judge: who judged, with what identity.
+        score: the number for a single response; higher is better.
+        winner: index into `responses`; -1 is a tie; None when nothing was compared.
+        strength: 1 to 4 (`STRENGTHS`), None for a tie or a score.
+        unscored: the reason why there is no verdict; empty when there is one.
+        shown: the order in which the responses were shown, as indices into `responses`.
+        transcript: what the judge saw and said, as far as it has words.
+    """
+
+    prompt: str
+    responses: tuple[str, ...]
+    judge: str
+    score: float | None = None
+    winner: int | None = None
+    strength: int | None = None
+    unscored: str = ""
+    shown: tuple[int, ...] = ()
+    transcript: str = ""
+    edited: tuple[Message, ...] = ()
+    parents: tuple[str, ...] = ()
+    id: str = field(default="")
+
+    def __post_init__(self) -> None:
+        _fill_id(self)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Demonstration:
+    """A dialogue and the answer to imitate.
+
+    Args:
+        context: all turns before the target.
+        response: the target messages; only assistant messages in it are trained.
+        model: content id of the weights that wrote the target.
+        score: the reward it was chosen by, if any.
+        source: the rule that made the row (rejection sampling, a file, ...).
+    """
+
+    prompt: str
+    context: tuple[Message, ...]
+    response: tuple[Message, ...]
+    ability: str = ""
+    source: str = ""
+    model: str = ""
+    score: float | None = None
+    difficulty: float | None = None
+    round: int = 0
+    parents: tuple[str, ...] = ()
+    id: str = field(default="")
+
+    def __post_init__(self) -> None:
+        _fill_id(self)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Candidate:
+    """One ranked answer of a preference row. `role` is edited, chosen or rejected; `response` the id of its row."""
+
+    role: str
+    messages: tuple[Message, ...]
+    response: str = ""
+    model: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Preference:
+    """A dialogue with two or three answers ranked edited > chosen > rejected.
+
+    Args:
+        candidates: best first.
+        strength: 1 to 4 (`STRENGTHS`), None where the source has none.
+        margin: a number beside the ranking, where the source has one.
+        capability: the ability family, or the source's own category.
+    """
+
+    prompt: str
+    context: tuple[Message, ...]
+    candidates: tuple[Candidate, ...]
+    strength: int | None = None
+    margin: float | None = None
+    annotator: str = ""
+    capability: str = ""
+    round: int = 0
+    parents: tuple[str, ...] = ()
+    id: str = field(default="")
+
+    def __post_init__(self) -> None:
+        _fill_id(self)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Rollout:
+    """A fresh row for on-policy training: ids, which of them are trained, their log-probabilities, and a reward.
+
+    `reward` is None when it is missing, which is never the same as 0.
+    """
+
+    prompt: str
+    prompt_ids: tuple[int, ...]
+    token_ids: tuple[int, ...]
+    trained: tuple[bool, ...]
+    logprobs: tuple[float, ...]
+    reward: float | None = None
+    model: str = ""
+    index: int = 0
+    parents: tuple[str, ...] = ()
+    id: str = field(default="")
+
+    def __post_init__(self) -> None:
+        _fill_id(self)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Score:
+    """One number about one model: `value` on `task` with its 95 % interval, from `n` rows, `unscored` beside them."""
+
+    model: str
+    task: str
+    metric: str
+    value: float | None
+    low: float | None = None
+    high: float | None = None
+    n: int = 0
+    unscored: int = 0
+    parents: tuple[str, ...] = ()
+    id: str = field(default="")
+
+    def __post_init__(self) -> None:
+        _fill_id(self)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Dropped:
+    """A row that did not go on: the row itself as JSON, the rule that dropped it, and a word of detail.
+
+    `unscored` marks rows that could not be judged, which is not the same as judged and found wanting.
+    """
+
+    row: str
+    noun: str
+    reason: str
+    detail: str = ""
+    unscored: bool = False
+    parents: tuple[str, ...] = ()
+    id: str = field(default="")
+
+    def __post_init__(self) -> None:
+        _fill_id(self)
+
+
+def dropped(row: Any, reason: str, detail: str = "", *, unscored: bool = False) -> Dropped:
+    """Wrap any noun as a dropped row that keeps its id among the parents."""
+    text = json.dumps(plain(row), sort_keys=True, ensure_ascii=False)
+    return Dropped(
+        row=text, noun=type(row).__name__, reason=reason, detail=detail, unscored=unscored, parents=(row.id,)
+    )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Weights:
+    """A folder of weights in Hugging Face layout. `id` hashes its contents (`weights_in`); `path` is not identity."""
+
+    path: str
+    id: str
+    kind: str = "causal"

@@ -1,0 +1,60 @@
+"""The content id of a folder of weights, from the files alone (no tensor library is loaded)."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from pathlib import Path
+from typing import Any
+
+from burnish.records.nouns import Weights, content_id
+
+# Keys of config.json that say who wrote it, not what it computes.
+_VOLATILE = ("_name_or_path", "transformers_version")
+# Files beside the tensors that change what the model reads and says.
+_SPEECH = ("tokenizer.json", "tokenizer_config.json", "special_tokens_map.json", "chat_template.jinja")
+
+
+def _tensor_digests(path: Path) -> dict[str, Any]:
+    """Name -> (dtype, shape, digest of the bytes) of every tensor of one safetensors file, streamed."""
+    found = {}
+    with open(path, "rb") as file:
+        size = int.from_bytes(file.read(8), "little")
+        header = json.loads(file.read(size))
+        for name, entry in header.items():
+            if name == "__metadata__":
+                continue
+            begin, end = entry["data_offsets"]
+            file.seek(8 + size + begin)
+            digest = hashlib.blake2b(digest_size=16)
+            left = end - begin
+            while left > 0:
+                chunk = file.read(min(left, 1 << 22))
+                digest.update(chunk)
+                left -= len(chunk)
+            found[name] = [entry["dtype"], entry["shape"], digest.hexdigest()]
+    return found
+
+
+def weights_in(folder: Path) -> Weights | None:
+    """The weights a folder holds, or None when it holds none.
+
+    The id covers tensor names, dtypes, shapes, bytes, the model's config and its tokenizer: it is the same wherever
+    the folder lies and however the tensors are spread over files.
+    """
+    files = sorted(folder.glob("*.safetensors"))
+    if not files or not (folder / "config.json").exists():
+        return None
+    tensors: dict[str, Any] = {}
+    for path in files:
+        tensors |= _tensor_digests(path)
+    config = json.loads((folder / "config.json").read_text(encoding="utf-8"))
+    config = {key: value for key, value in config.items() if key not in _VOLATILE}
+    kinds = [name for name in config.get("architectures") or [] if name.endswith("ForSequenceClassification")]
+    kind = "reward" if kinds else "causal"
+    speech = {
+        name: hashlib.blake2b((folder / name).read_bytes(), digest_size=16).hexdigest()
+        for name in _SPEECH
+        if (folder / name).exists()
+    }
+    return Weights(path=str(folder), id=content_id({"tensors": tensors, "config": config, "speech": speech}), kind=kind)

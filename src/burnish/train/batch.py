@@ -1,0 +1,155 @@
+"""From rows to token batches: what is trained on, in which order, in which packs.
+
+Everything here is a pure function of rows, settings and seed; nothing depends on the order in which rows arrive.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from burnish.chat import Chat, Encoded
+from burnish.errors import DataError
+from burnish.models import Row
+from burnish.records import Demonstration, Dropped, Message, Preference, dropped
+
+TOO_LONG = "longer than the context"
+TOO_FEW = "fewer than two candidates"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Example:
+    """A tokenised row.
+
+    Args:
+        id: id of the row it was made from.
+        row: the shared prompt and the responses, token ids.
+        trained: [tokens of all responses] bool, what the loss sees; tool output and headers inside a response are False.
+        formatting: the same shape, headers and terminators: what DPO masks.
+        ranks: rank of each response, 0 is best.
+        tokens: what a pack spends on it: prompt once, plus all responses.
+    """
+
+    id: str
+    row: Row
+    trained: np.ndarray
+    formatting: np.ndarray
+    ranks: tuple[int, ...] = (0,)
+    tokens: int
+
+    @property
+    def trained_tokens(self) -> int:
+        return int(self.trained.sum())
+
+
+def _key(*parts: object) -> bytes:
+    return hashlib.blake2b("\0".join(str(part) for part in parts).encode(), digest_size=16).digest()
+
+
+def _example(row_id: str, encoded: Sequence[Encoded], ranks: tuple[int, ...]) -> Example:
+    """One prompt, several answers. The prompt is the same tokens in each, since each is encoded after it."""
+    start = encoded[0].prompt_length
+    prompt = tuple(encoded[0].ids[:start])
+    if any(tuple(e.ids[: e.prompt_length]) != prompt for e in encoded):
+        raise DataError(f"row {row_id}: its answers do not share one tokenised prompt; mend the chat template")
+    untrained = next((rank for rank, e in zip(ranks, encoded, strict=True) if not any(e.trained)), None)
+    if untrained is not None:
+        raise DataError(f"row {row_id}: answer {untrained + 1} has no trained token; it needs an assistant message")
+    responses = tuple(tuple(e.ids[start:]) for e in encoded)
+    return Example(
+        id=row_id,
+        row=Row(prompt=prompt, responses=responses),
+        trained=np.array([t for e in encoded for t in e.trained[start:]], dtype=bool),
+        formatting=np.array([f for e in encoded for f in e.formatting[start:]], dtype=bool),
+        ranks=ranks,
+        tokens=start + sum(len(r) for r in responses),
+    )
+
+
+def encode_demonstration(chat: Chat, row: Demonstration) -> Example:
+    """Context = all turns but the last, target = the final response (spec §3.4)."""
+    return _example(row.id, [chat.encode(row.context, row.response)], (0,))
+
+
+def encode_ranking(chat: Chat, row: Preference) -> Example:
+    """All candidates of a row, shuffled with their ranks by a key of the row's id (spec §3.3)."""
+    order = sorted(range(len(row.candidates)), key=lambda i: _key("candidates", row.id, i))
+    return _example(row.id, [chat.encode(row.context, row.candidates[i].messages) for i in order], tuple(order))
+
+
+def encode_pair(chat: Chat, row: Preference) -> Example:
+    """The best candidate against the worst (ASSUMED for rows of three: edited against rejected)."""
+    pair: list[Sequence[Message]] = [row.candidates[0].messages, row.candidates[-1].messages]
+    return _example(row.id, [chat.encode(row.context, messages) for messages in pair], (0, 1))
+
+
+def encode_all(
+    encode, chat: Chat, rows: Sequence[Demonstration | Preference], *, max_length: int, refuse_above: float
+) -> tuple[list[Example], list[Dropped]]:
+    """Tokenise rows and drop, with a reason, those that do not fit.
+
+    Args:
+        encode: `encode_demonstration`, `encode_ranking` or `encode_pair`.
+        max_length: tokens a prompt and one of its answers may have together.
+        refuse_above: the share of dropped rows above which training is refused; 1 never refuses while a row is left.
+
+    Raises:
+        DataError: no row is left, or more than `refuse_above` of them were dropped; a row has no trained token.
+    """
+    examples: list[Example] = []
+    lost: list[Dropped] = []
+    for row in rows:
+        if isinstance(row, Preference) and len(row.candidates) < 2:
+            lost.append(dropped(row, TOO_FEW, f"{len(row.candidates)} candidates"))
+            continue
+        example = encode(chat, row)
+        length = len(example.row.prompt) + max(len(r) for r in example.row.responses)
+        if length > max_length:
+            lost.append(dropped(row, TOO_LONG, f"{length} tokens, {max_length} fit"))
+        else:
+            examples.append(example)
+    if not examples or len(lost) > refuse_above * len(rows):
+        said = f"; the first: {lost[0].reason} ({lost[0].detail}), row {lost[0].parents[0]}" if lost else ""
+        raise DataError(
+            f"{len(lost)} of {len(rows)} training rows were dropped, and {len(examples)} are left{said}. Give shorter "
+            "rows, raise max_length up to the model's context, or raise refuse_above"
+        )
+    return examples, lost
+
+
+def epoch_order(examples: Sequence[Example], *, seed: int, epoch: int) -> list[int]:
+    """Indices in the order of one epoch: sorted by a hash of (seed, epoch, row id, how often the id came before)."""
+    seen: dict[str, int] = {}
+    keys = []
+    for index, example in enumerate(examples):
+        seen[example.id] = seen.get(example.id, -1) + 1
+        keys.append((_key("order", seed, epoch, example.id, seen[example.id]), index))
+    return [index for _, index in sorted(keys)]
+
+
+def optimiser_batches(examples: Sequence[Example], *, batch_rows: int, epochs: int, seed: int) -> list[list[int]]:
+    """Cut the epochs, laid end to end, into batches of `batch_rows`; only the very last may be smaller.
+
+    So each row is seen exactly `epochs` times, and no small batch takes a full-sized step in the middle.
+    """
+    stream = [index for epoch in range(epochs) for index in epoch_order(examples, seed=seed, epoch=epoch)]
+    return [stream[start : start + batch_rows] for start in range(0, len(stream), batch_rows)]
+
+
+def packs(examples: Sequence[Example], *, budget: int) -> Iterator[list[Example]]:
+    """Split a batch into packs of at most `budget` tokens: longest first, each into the first pack with room.
+
+    An example longer than the budget gets a pack of its own.
+    """
+    bins: list[tuple[int, list[Example]]] = []
+    for example in sorted(examples, key=lambda e: -e.tokens):
+        for place, (used, inside) in enumerate(bins):
+            if used + example.tokens <= budget:
+                bins[place] = (used + example.tokens, [*inside, example])
+                break
+        else:
+            bins.append((example.tokens, [example]))
+    yield from (inside for _, inside in bins)

@@ -1,0 +1,132 @@
+"""AdamW on float32 masters, learning-rate schedules, gradient clipping, and state without pickles."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+
+import torch
+from torch import Tensor
+
+from burnish.errors import ModelError, SettingsError
+
+SCHEDULES = ("cosine", "linear", "constant")
+FLOOR = 0.1  # the cosine ends at a tenth of the peak (ASSUMED, spec §6; Llama 3's schedule is not published)
+BETAS = (0.9, 0.999)  # ASSUMED: the reports give none; Kingma and Ba 2015 (PyTorch's default)
+EPSILON = 1e-8  # ASSUMED, as above
+
+
+def learning_rate(step: int, *, steps: int, peak: float, warmup: float, schedule: str) -> float:
+    """The learning rate of a step.
+
+    Args:
+        step: 0-based optimiser step.
+        steps: optimiser steps in all.
+        peak: learning rate after warm-up.
+        warmup: share of all steps spent in a linear rise; at least one step unless 0.
+        schedule: `cosine` to a tenth of the peak, `linear` to 0, or `constant`.
+    """
+    rise = math.ceil(warmup * steps)
+    if step < rise:
+        return peak * (step + 1) / rise
+    done = (step - rise) / max(1, steps - rise)
+    if schedule == "cosine":
+        return peak * (FLOOR + (1 - FLOOR) * (1 + math.cos(math.pi * done)) / 2)
+    return peak * (1 - done) if schedule == "linear" else peak
+
+
+def check_schedule(*, schedule: str, warmup: float, lr: float) -> None:
+    """Raises SettingsError for values out of range."""
+    if schedule not in SCHEDULES:
+        raise SettingsError(f"schedule is {schedule!r}; choose one of {', '.join(SCHEDULES)}")
+    if not 0 <= warmup < 1:
+        raise SettingsError(f"warmup is {warmup}; it is the share of steps that warm up, from 0 to below 1")
+    if not (lr > 0 and math.isfinite(lr)):
+        raise SettingsError(f"lr is {lr}; it must be a positive number")
+
+
+class Optimiser:
+    """AdamW (Loshchilov and Hutter 2019) over a model's parameters.
+
+    Parameters in half precision have float32 masters: gradients are gathered in float32, the masters are updated, and
+    the parameters are their rounding. Matrices decay, vectors (norms, biases) do not (ASSUMED, common practice).
+    """
+
+    def __init__(self, model: torch.nn.Module, *, weight_decay: float, clip: float | None) -> None:
+        """Args:
+        weight_decay: decoupled, per unit of learning rate.
+        clip: largest global 2-norm of the gradient; None does not clip.
+        """
+        self.clip = clip
+        self.names: list[str] = []
+        self.parameters: list[Tensor] = []
+        self.masters: list[Tensor] = []
+        for name, parameter in model.named_parameters():
+            if not parameter.requires_grad:
+                continue
+            half = parameter.dtype in (torch.bfloat16, torch.float16)
+            self.names.append(name)
+            self.parameters.append(parameter)
+            self.masters.append(parameter.detach().float() if half else parameter)
+        groups = [
+            {"params": [m for m in self.masters if m.ndim >= 2], "weight_decay": weight_decay},
+            {"params": [m for m in self.masters if m.ndim < 2], "weight_decay": 0.0},
+        ]
+        self.adam = torch.optim.AdamW([g for g in groups if g["params"]], lr=0.0, betas=BETAS, eps=EPSILON, fused=True)
+
+    def gather(self) -> None:
+        """Take over the gradients of one micro-batch; to be called after each backward pass."""
+        for parameter, master in zip(self.parameters, self.masters, strict=True):
+            if master is parameter or parameter.grad is None:
+                continue
+            master.grad = parameter.grad.float() if master.grad is None else master.grad.add_(parameter.grad)
+            parameter.grad = None
+
+    def gradient_norm(self) -> Tensor:
+        """Global 2-norm of the gathered gradient, before clipping; a scalar tensor."""
+        gradients = [m.grad for m in self.masters if m.grad is not None]
+        return torch.linalg.vector_norm(torch.stack(torch._foreach_norm(gradients)))
+
+    def step(self, rate: float, norm: float) -> None:
+        """Clip by the given norm, update at the given rate, forget the gradients."""
+        gradients = [m.grad for m in self.masters if m.grad is not None]
+        if self.clip is not None and norm > self.clip:
+            torch._foreach_mul_(gradients, self.clip / norm)
+        for group in self.adam.param_groups:
+            group["lr"] = rate
+        self.adam.step()
+        for parameter, master in zip(self.parameters, self.masters, strict=True):
+            if master is not parameter:
+                parameter.detach().copy_(master)
+        self.forget()
+
+    def forget(self) -> None:
+        """Drop all gradients."""
+        for parameter, master in zip(self.parameters, self.masters, strict=True):
+            parameter.grad = master.grad = None
+
+    def state(self) -> dict[str, Tensor]:
+        """Masters and moments by name; the parameters themselves are the masters' rounding."""
+        found: dict[str, Tensor] = {}
+        for name, master in zip(self.names, self.masters, strict=True):
+            found[f"weight/{name}"] = master.detach()
+            for key, value in self.adam.state.get(master, {}).items():
+                found[f"{key}/{name}"] = value
+        return found
+
+    def load(self, state: Mapping[str, Tensor]) -> None:
+        """Continue from `state()`, bit for bit.
+
+        Raises:
+            ModelError: the state belongs to another model.
+        """
+        if {key.partition("/")[2] for key in state} != set(self.names):
+            raise ModelError("the training checkpoint belongs to another model; remove the step's folder to start it again")
+        with torch.no_grad():
+            for name, parameter, master in zip(self.names, self.parameters, self.masters, strict=True):
+                master.copy_(state[f"weight/{name}"])
+                if master is not parameter:
+                    parameter.copy_(master)
+                moments = {k: state[f"{k}/{name}"] for k in ("step", "exp_avg", "exp_avg_sq") if f"{k}/{name}" in state}
+                if moments:
+                    self.adam.state[master] = {k: v.to(master.device, copy=True) for k, v in moments.items()}

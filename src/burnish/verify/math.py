@@ -1,0 +1,156 @@
+"""The final number of an answer, and the checker that compares it with the gold one.
+
+The conventions read here are those of GSM8K (`#### 72`, Cobbe et al. 2021, arXiv 2110.14168 §2), of MATH
+(`\\boxed{72}`, Hendrycks et al. 2021, arXiv 2103.03874 §2) and of plain prose ("the answer is 72").
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+from fractions import Fraction
+
+from burnish.protocols import Verdict
+from burnish.records import Prompt, Response
+
+# Longer runs of digits are noise, not answers; the bound also keeps `int` away from CPython's 4,300-digit limit.
+MAX_DIGITS = 400  # ASSUMED
+
+# Full-width digits, typographic minus signs and thin spaces become their plain forms before anything is matched.
+_PLAIN = str.maketrans(
+    {
+        **{chr(0xFF10 + digit): str(digit) for digit in range(10)},
+        **dict.fromkeys("\u2212\u2012\u2013\uff0d\ufe63", "-"),
+        **dict.fromkeys("\u2009\u202f\u00a0\u2007", " "),
+        "\uff0c": ",",
+        "\uff0e": ".",
+        "\uff1a": ":",
+        "\uff1d": "=",
+        "\uff05": "%",
+    }
+)
+
+_INTEGER = r"[0-9]{1,3}(?:(?:,|\{,\}|\\,|\\!,?)[0-9]{3})+(?![0-9])|[0-9]+"
+_NUMBER = re.compile(
+    rf"""
+    (?P<sign>(?<![\w)\]}}%.])[-+])?
+    (?:\\?[$€£¥₹]\s?|(?:USD|EUR|GBP)\s?)?
+    (?P<sign_after>(?<=[$€£¥₹\s])-)?
+    (?:
+        \\[dt]?frac\s*\{{\s*(?P<top>-?[0-9]+)\s*\}}\s*\{{\s*(?P<bottom>[0-9]+)\s*\}}
+      | (?<![A-WYZa-wyz_])(?:(?P<mixed>[0-9]+)[ ](?=[0-9]+/[0-9]))?
+        (?P<over>[0-9]+)\s?/\s?(?P<under>[0-9]+)(?![0-9]|[.,/][0-9])
+      | (?<![A-WYZa-wyz_])(?P<whole>{_INTEGER})(?P<decimals>\.[0-9]+)?(?!(?:st|nd|rd|th)\b)
+      | (?<![0-9A-Za-z_])(?P<point>\.[0-9]+)
+    )
+    """,
+    re.VERBOSE,
+)
+# A level-four heading ("#### Step 1", "#### 2. Add") is no answer: the number must follow the marker at once and
+# must not be a list number.
+_HASHES = re.compile(r"####[^\S\n]*(?P<rest>[-+*\\$€£¥₹.0-9][^\n]*)")
+_LIST_NUMBER = re.compile(r"[0-9]+[.):]\s+\S")
+_BOXED = re.compile(r"\\(?:boxed|fbox)\s*\{")
+_ANSWER = re.compile(
+    r"(?:answer|antwort|réponse|respuesta|risposta|resposta|答案|\bA)[*_\s]*"
+    r"(?:(?:is|are|ist|est|es|è|é|是|为)\b|是|为|:|=)(?P<rest>[^\n]*)",
+    re.IGNORECASE,
+)
+_SENTENCE_END = re.compile(r"[.;!?。！？](?:\s|$)")
+
+
+def _fraction(match: re.Match[str]) -> Fraction | None:
+    part = match.groupdict()
+    if sum(character.isdigit() for character in match.group()) > MAX_DIGITS:
+        return None
+    if part["bottom"] is not None or part["under"] is not None:
+        below = int(part["bottom"] or part["under"])
+        if below == 0:
+            return None
+        value = Fraction(int(part["top"] or part["over"]), below) + int(part["mixed"] or 0)
+    elif part["point"] is not None:
+        value = Fraction("0" + part["point"])
+    else:
+        value = Fraction(re.sub(r"[^0-9]", "", part["whole"]) + (part["decimals"] or ""))
+    return -value if "-" in (part["sign"], part["sign_after"]) else value
+
+
+def _numbers(text: str) -> Iterator[Fraction]:
+    for match in _NUMBER.finditer(text):
+        value = _fraction(match)
+        if value is not None:
+            yield value
+
+
+def _stated(text: str) -> Fraction | None:
+    """The number a short statement states: the first one after its last equals sign, else the first one."""
+    return next(_numbers(text.rpartition("=")[2]), None)
+
+
+def _braced(text: str, start: int) -> str:
+    depth = 1
+    for index in range(start, len(text)):
+        depth += {"{": 1, "}": -1}.get(text[index], 0)
+        if depth == 0:
+            return text[start:index]
+    return text[start:]
+
+
+def _marked(text: str) -> Iterator[str]:
+    """Statements of a final answer, the most explicit convention first, within one convention the last one first."""
+    for match in reversed(list(_HASHES.finditer(text))):
+        if not _LIST_NUMBER.match(match["rest"]):
+            yield match["rest"]
+    boxes = [match.end() for match in _BOXED.finditer(text)]
+    if boxes:
+        yield _braced(text, boxes[-1])
+    for match in reversed(list(_ANSWER.finditer(text))):
+        yield _SENTENCE_END.split(match["rest"], maxsplit=1)[0]
+
+
+def final_number(text: str) -> Fraction | None:
+    """The number an answer ends in, exactly, or None when it holds none.
+
+    The first of these that gives a number decides: `#### N`, the last `\\boxed{N}`, "answer is N" / "answer: N" /
+    "A: N", the last number of the text. Thousands separators, decimals, simple and mixed fractions and `\\frac`
+    are read; currency signs and a percent sign are dropped, so 50 % is 50.
+
+    Never raises, whatever the text.
+    """
+    text = text.translate(_PLAIN)
+    for statement in _marked(text):
+        value = _stated(statement)
+        if value is not None:
+            return value
+    last = None
+    for value in _numbers(text):
+        last = value
+    return last
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MathChecker:
+    """Right when the final number of the answer equals the one of `Prompt.reference`, exactly.
+
+    An answer without any number is wrong, not unscored: silence must not raise an accuracy. A reference without a
+    number is unscored.
+    """
+
+    name: str = "math"
+
+    def check(self, prompt: Prompt, response: Response) -> Verdict:
+        gold = final_number(prompt.reference)
+        if gold is None:
+            return Verdict(correct=None, reason=f"the reference {prompt.reference[:40]!r} holds no number")
+        given = final_number(response.text)
+        if given is None:
+            return Verdict(correct=False, reason="the answer holds no number")
+        if given != gold:
+            return Verdict(correct=False, reason=f"{_short(given)} is not {_short(gold)}")
+        return Verdict(correct=True, reason=f"{_short(given)} is right")
+
+
+def _short(value: Fraction) -> str:
+    text = str(value)
+    return text if len(text) <= 24 else text[:20] + "..."
