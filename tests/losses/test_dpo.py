@@ -70,7 +70,7 @@ def test_parts_add_up():
     whole = loss_of(POLICY, REFERENCE)[0].item()
     parts = 0.0
     for pair in range(3):
-        here = (RESPONSE // 2) == pair
+        here = pair == (RESPONSE // 2)
         parts += dpo_loss(
             POLICY[here],
             REFERENCE[here],

@@ -31,8 +31,8 @@ if TYPE_CHECKING:
 
 ATTENTION = "burnish_decode"
 BLOCK = 32  # drawn tokens for which room is made at a time
-REPACK = 0.6  # the stores are rebuilt when this share of the slots or less is live: a copy of all keys must pay off
-_HARMLESS = {"position_ids", "cache_position"}  # tensors that models hand on beside the keys and that change nothing here
+REPACK = 0.7  # the stores are rebuilt when that leaves this share of the slots or less: a copy of all keys must pay off
+_HARMLESS = {"position_ids", "cache_position"}  # tensors that models hand on and that change nothing here
 
 
 class Unservable(Exception):
@@ -67,7 +67,7 @@ class KeyValues:
     chunk: slice | None = None  # the prompts being read; None while drawing
     step: int = 0  # tokens drawn before this one
     width: int = 0  # W
-    slot_row: torch.Tensor | None = None  # [P * W] the row in each slot (any row where the slot is dead); None: the same order
+    slot_row: torch.Tensor | None = None  # [P * W] the row in each slot (any row in a dead one); None: the same order
     row_slot: torch.Tensor | None = None  # [R] the slot of each row
     masks: dict[int | None, torch.Tensor | None] = field(default_factory=dict)
 
@@ -136,12 +136,14 @@ class KeyValues:
         prompt, slot = self.row_slot // self.width, self.row_slot % self.width
         kept, inverse, counts = torch.unique_consecutive(prompt, return_inverse=True, return_counts=True)
         width = int(counts.max())
+        if len(kept) * width > REPACK * self.prompts * self.width:
+            return
         place = torch.arange(len(prompt), device=prompt.device) - (counts.cumsum(0) - counts)[inverse]
         source = torch.zeros(len(kept), width, dtype=torch.long, device=prompt.device)
         source[inverse, place] = slot  # [P', W'] old slot within the old prompt
         for layer in self.layers.values():
-            layer.prompt_keys = layer.prompt_keys[kept]
-            layer.prompt_values = layer.prompt_values[kept]
+            layer.prompt_keys = layer.prompt_keys.index_select(0, kept)
+            layer.prompt_values = layer.prompt_values.index_select(0, kept)
             if layer.drawn_keys is not None:
                 layer.drawn_keys = self._pick(layer.drawn_keys, kept, source)
                 layer.drawn_values = self._pick(layer.drawn_values, kept, source)
@@ -155,7 +157,10 @@ class KeyValues:
     @staticmethod
     def _pick(drawn: torch.Tensor, kept: torch.Tensor, source: torch.Tensor) -> torch.Tensor:
         """[P, G, W, T, D] -> [P', G, W', T, D], each kept prompt with its slots `source` [P', W']."""
-        return drawn[kept[:, None], :, source].transpose(1, 2).contiguous()
+        _, heads, width, *size = drawn.shape
+        head = torch.arange(heads, device=kept.device)
+        number = ((kept[:, None] * heads + head)[:, :, None] * width + source[:, None]).flatten()
+        return drawn.flatten(0, 2).index_select(0, number).view(len(kept), heads, source.shape[1], *size)
 
     def begin_step(self, step: int) -> None:
         """Tell which token comes next; window masks depend on it."""
@@ -164,7 +169,7 @@ class KeyValues:
             del self.masks[window]
 
     def prompt_mask(self, window: int | None, dtype: torch.dtype) -> torch.Tensor | None:
-        """[P, 1, 1, L], 0 where a query at logical position length + step sees the prompt token, minus infinity elsewhere."""
+        """[P, 1, 1, L]: 0 where the token at logical position length + step sees a prompt token, else -infinity."""
         if window is not None and self.longest + self.budget <= window:
             window = None
         if window not in self.masks:
@@ -271,9 +276,7 @@ def _read(
     return (weights @ value[:, :, None]).flatten(1, 2).transpose(1, 2)
 
 
-def _draw(
-    state: KeyValues, index: int, query: torch.Tensor, softcap: float | None, window: int | None
-) -> torch.Tensor:
+def _draw(state: KeyValues, index: int, query: torch.Tensor, softcap: float | None, window: int | None) -> torch.Tensor:
     """One new token of each row, query already scaled, [R, H, 1, D]; answers [R, 1, H, D]."""
     layer, step = state.layers[index], state.step
     prompts, heads, width, room, _ = layer.drawn_keys.shape

@@ -1,6 +1,6 @@
 """The decode loop, and the three ways a model may be stepped through it.
 
-    Grouped     prompts read once for their K samples, own key stores, rows of unequal prompts in one batch (local_attention)
+    Grouped     prompts read once for their K samples, prompts of any length in one batch (local_attention)
     Plain       the model's own cache; prompts of one length at a time
     Recompute   no cache: the whole row at each token; slow, and right for every causal model
 
@@ -23,9 +23,10 @@ from burnish.errors import ModelError
 from burnish.llm.local_attention import ATTENTION, GroupedCache, KeyValues, attending
 from burnish.llm.local_draw import draw
 
-READ_TOKENS = 4096  # prompt tokens (padding included) read in one forward pass: keeps activations within the cache of a core
-# How far log-probabilities may lie from the eager forward in the probe, nats, by dtype.
-AGREEMENT = {torch.float64: 1e-8, torch.float32: 1e-4, torch.bfloat16: 0.25, torch.float16: 0.05}
+READ_TOKENS = 4096  # prompt tokens (padding included) of one forward: activations stay within a core's cache
+# How far log-probabilities may lie from the eager forward in the probe, nats, by dtype. Wide, since an error in a mask
+# or position moves them by far more, and transformers takes norms and rotary angles in float32 whatever the dtype.
+AGREEMENT = {torch.float64: 1e-5, torch.float32: 1e-3, torch.bfloat16: 0.25, torch.float16: 0.05}
 _LENGTH_BOUND_ROTARY = ("dynamic", "longrope")  # their angles depend on the longest position in the batch
 
 
@@ -117,7 +118,7 @@ class Grouped:
 
 
 class Plain:
-    """The model's own cache. Prompts must have one length, so that no padding can reach a recurrent or windowed layer."""
+    """The model's own cache. Prompts must have one length: no padding may reach a recurrent or windowed layer."""
 
     def __init__(self, model: PreTrainedModel) -> None:
         self.model = model
@@ -160,16 +161,20 @@ class Recompute:
 
 @dataclass
 class Decoder:
-    """A model and the path it is stepped by. `notice` is empty when that is the grouped one."""
+    """A model and the path it is stepped by.
+
+    Args:
+        attention: the implementation the model came with, which every path but the grouped one runs on.
+        notice: why it is not the grouped path; empty when it is.
+    """
 
     model: PreTrainedModel
     path: type[Grouped] | type[Plain] | type[Recompute]
+    attention: str
     notice: str = ""
 
     @torch.inference_mode()
-    def generate(
-        self, prompts: Sequence[Sequence[int]], samples: int, uniforms: np.ndarray, limits: Limits
-    ) -> Drawn:
+    def generate(self, prompts: Sequence[Sequence[int]], samples: int, uniforms: np.ndarray, limits: Limits) -> Drawn:
         """Draw `samples` rows for each prompt.
 
         Args:
@@ -177,6 +182,7 @@ class Decoder:
             uniforms: float64 [len(prompts) * samples, max_new_tokens] in [0, 1), see `randomness.uniforms`.
         """
         path = self._path_for(max(map(len, prompts)) + limits.max_new_tokens)
+        self.model.set_attn_implementation(ATTENTION if path is Grouped else self.attention)
         if path is Grouped:
             return draw_rows(Grouped(self.model), prompts, samples, uniforms, limits)
         rows: dict[int, tuple[list[int], list[float], str]] = {}
@@ -266,11 +272,11 @@ def open_decoder(model: PreTrainedModel) -> Decoder:
         except Exception as error:  # any failure of a path on this architecture means: not this path
             reason = f"{type(error).__name__}: {error}"
         if not reason:
-            notice = f"sampled through the model's own cache, prompts grouped by length ({reasons[0]})" if reasons else ""
-            return Decoder(model, path, notice)
+            notice = f"sampled through its own cache, prompts grouped by length ({reasons[0]})" if reasons else ""
+            return Decoder(model, path, original, notice)
         model.set_attn_implementation(original)
         reasons.append(reason)
-    return Decoder(model, Recompute, f"sampled without a cache, which is slow ({'; '.join(reasons)})")
+    return Decoder(model, Recompute, original, f"sampled without a cache, which is slow ({'; '.join(reasons)})")
 
 
 @torch.inference_mode()
@@ -306,7 +312,7 @@ def _disagreement(model: PreTrainedModel, path: type[Grouped] | type[Plain]) -> 
 
 
 def _unseen_window(config: Any, state: KeyValues) -> str:
-    """A window or chunk that the configuration names and that attention was never told of: a short probe cannot see it."""
+    """A window or chunk in the configuration that attention was never told of; a short probe cannot see it."""
     kinds = getattr(config, "layer_types", None) or []
     if set(kinds) - {"full_attention", "sliding_attention"}:
         return f"layers of kind {', '.join(sorted(set(kinds)))}"

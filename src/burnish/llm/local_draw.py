@@ -1,4 +1,4 @@
-"""One token per row from its logits: inverse distribution function over float64 weights, or the largest at temperature 0."""
+"""One token per row from its logits: inverse distribution function over float64 weights; the largest when greedy."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def draw(
     weights = shifted.exp()
     norm = weights.sum(-1).log()
     if not bool(torch.isfinite(norm).all()):
-        raise ModelError("the model's logits are not finite; its weights hold NaN or infinity, or overflow in this dtype")
+        raise ModelError("the model's logits are not finite: its weights hold NaN, or overflow in this dtype")
     if temperature == 0:
         token = logits.argmax(-1)
     else:

@@ -30,7 +30,7 @@ class Dials:
 
     traps: float = 0.7
     hard: float = 0.15
-    records: tuple[int, int] = (5, 11)
+    records: tuple[int, int] = (5, 9)
     languages: tuple[str, ...] = ("es", "de")
     digits: int = 2
 

@@ -26,8 +26,19 @@ _PACK: ContextVar[Pack | None] = ContextVar("burnish_pack", default=None)
 
 # Arguments of attention functions that do not change what is computed here.
 _HARMLESS = frozenset(
-    "position_ids use_cache output_attentions output_hidden_states return_dict cache_position position_embeddings"
-    " layer_idx logits_to_keep output_router_logits deterministic".split()
+    {
+        "cache_position",
+        "deterministic",
+        "layer_idx",
+        "logits_to_keep",
+        "output_attentions",
+        "output_hidden_states",
+        "output_router_logits",
+        "position_embeddings",
+        "position_ids",
+        "return_dict",
+        "use_cache",
+    }
 )
 
 
@@ -197,15 +208,18 @@ def _unpacked(
     if cap is None:
         return sdpa_attention_forward(module, query, key, value, mask, scaling=scale, **kwargs)
     if mask is not None and mask.dtype == torch.bool:
-        mask = torch.zeros(mask.shape, dtype=query.dtype, device=mask.device).masked_fill_(~mask, float("-inf"))
+        # The lowest number, not -inf: a padding query may see nothing, and NaN would spread from it.
+        lowest = torch.finfo(query.dtype).min
+        mask = torch.zeros(mask.shape, dtype=query.dtype, device=mask.device).masked_fill_(~mask, lowest)
     out = attend(query, key, value, mask=mask, scale=scale, cap=cap, dropout=kwargs["dropout"])
     return out.transpose(1, 2).contiguous(), None
 
 
-def _check_mask(kwargs: dict[str, Any], window: int | None, length: int) -> None:
+def _check_mask(kwargs: dict[str, Any], window: int | None) -> None:
     """The architecture's own mask rule must be causal, or causal with a window, on sample points."""
     if kwargs.get("use_vmap") or not kwargs.get("allow_is_causal_skip", True):
         raise Unserved("it adds a mask of its own")
+    length = 64 + 2 * window if window is not None else 4096
     reach = window if window is not None else length
     query = torch.arange(length).repeat_interleave(5)
     key = query + torch.tensor([0, 1, -1, -reach, 1 - reach]).repeat(length)
@@ -228,7 +242,7 @@ def _mask(*args: Any, **kwargs: Any) -> Any:
         return sdpa_mask(*args, **kwargs)
     window = kwargs.get("local_size")
     if ("mask", window) not in pack.plans:  # once a pack, not once a layer or a recomputation
-        _check_mask(kwargs, window, min(pack.tokens, 64 + 2 * (window or 0)))
+        _check_mask(kwargs, window)
         pack.plans["mask", window] = True
     return PackedMask(pack=pack, window=window)
 

@@ -17,7 +17,9 @@ from burnish.models.pack import Pack, Unit
 # Measured on one CPU thread (bench/packed.py); none of them changes results beyond rounding.
 STACK_LIMIT = 1024  # longest unit that is stacked with others under one mask
 WASTE_LENGTH, WASTE = 192, 3.0  # from this length on, a unit is cut when its mask has this many times too many cells
-BUCKET_RATIO, BUCKET_SLACK = 1.15, 4  # lengths of one stacked call: up to ratio x shortest + slack
+# Lengths of one stacked call, up to ratio x shortest + slack. On a CPU a call costs less than the padding that would
+# save it, so only equal lengths are stacked, as views; elsewhere launches cost more (ASSUMED, to be measured).
+BUCKET_CPU, BUCKET_OTHER = (1.0, 0), (1.25, 16)
 MASK_CELLS = 1 << 22  # cells of one mask
 QUERY_CHUNK = 512  # queries of one call inside a long unit
 
@@ -197,10 +199,11 @@ def _long(unit: Unit, to: _Target) -> Iterator[Block]:
         yield from _run(unit, branch, to)
 
 
-def _buckets(units: list[Unit]) -> Iterator[list[Unit]]:
+def _buckets(units: list[Unit], device: torch.device) -> Iterator[list[Unit]]:
+    ratio, slack = BUCKET_CPU if device.type == "cpu" else BUCKET_OTHER
     bucket: list[Unit] = []
     for unit in units:
-        fits = bucket and unit.length <= BUCKET_RATIO * bucket[0].length + BUCKET_SLACK
+        fits = bucket and unit.length <= ratio * bucket[0].length + slack
         if bucket and not (fits and (len(bucket) + 1) * unit.length**2 <= MASK_CELLS):
             yield bucket
             bucket = []
@@ -210,10 +213,12 @@ def _buckets(units: list[Unit]) -> Iterator[list[Unit]]:
 
 
 def plan(pack: Pack, window: int | None, dtype: torch.dtype, device: torch.device) -> tuple[Block, ...]:
-    """The attention calls of a pack for layers that see `window` positions (None: all), in flat order; kept on the pack.
+    """The attention calls of a pack for layers that see `window` positions (None: all), in flat order; kept on it.
 
     Windows count logical positions: a query at position p sees positions p - window < k <= p.
     """
+    if window is not None and window >= max(unit.length for unit in pack.units):
+        window = None  # no row is long enough to notice
     key = (window, dtype, device)
     if key not in pack.plans:
         to = _Target(window=window, dtype=dtype, device=device)
@@ -221,11 +226,11 @@ def plan(pack: Pack, window: int | None, dtype: torch.dtype, device: torch.devic
         short: list[Unit] = []
         for unit in pack.units:
             if _is_long(unit):
-                blocks += [_stacked(bucket, to) for bucket in _buckets(short)]
+                blocks += [_stacked(bucket, to) for bucket in _buckets(short, device)]
                 short = []
                 blocks += _long(unit, to)
             else:
                 short.append(unit)
-        blocks += [_stacked(bucket, to) for bucket in _buckets(short)]
+        blocks += [_stacked(bucket, to) for bucket in _buckets(short, device)]
         pack.plans[key] = tuple(blocks)
     return pack.plans[key]

@@ -6,18 +6,20 @@ Everything here is a pure function of rows, settings and seed; nothing depends o
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
 from burnish.chat import Chat, Encoded
-from burnish.errors import DataError
+from burnish.errors import ChatError, DataError
 from burnish.models import Row
 from burnish.records import Demonstration, Dropped, Message, Preference, dropped
 
 TOO_LONG = "longer than the context"
 TOO_FEW = "fewer than two candidates"
+MALFORMED = "not a well-formed dialogue"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -27,7 +29,7 @@ class Example:
     Args:
         id: id of the row it was made from.
         row: the shared prompt and the responses, token ids.
-        trained: [tokens of all responses] bool, what the loss sees; tool output and headers inside a response are False.
+        trained: [tokens of all responses] bool, what the loss sees; not tool output, nor headers inside a response.
         formatting: the same shape, headers and terminators: what DPO masks.
         ranks: rank of each response, 0 is best.
         tokens: what a pack spends on it: prompt once, plus all responses.
@@ -87,13 +89,19 @@ def encode_pair(chat: Chat, row: Preference) -> Example:
 
 
 def encode_all(
-    encode, chat: Chat, rows: Sequence[Demonstration | Preference], *, max_length: int, refuse_above: float
+    encode: Callable[[Chat, Any], Example],
+    chat: Chat,
+    rows: Sequence[Demonstration | Preference],
+    *,
+    max_length: int,
+    refuse_above: float,
+    isolate: bool = True,
 ) -> tuple[list[Example], list[Dropped]]:
     """Tokenise rows and drop, with a reason, those that do not fit.
 
     Args:
         encode: `encode_demonstration`, `encode_ranking` or `encode_pair`.
-        max_length: tokens a prompt and one of its answers may have together.
+        max_length: tokens a prompt and one of its answers may have together (all of its answers, if not `isolate`).
         refuse_above: the share of dropped rows above which training is refused; 1 never refuses while a row is left.
 
     Raises:
@@ -105,8 +113,13 @@ def encode_all(
         if isinstance(row, Preference) and len(row.candidates) < 2:
             lost.append(dropped(row, TOO_FEW, f"{len(row.candidates)} candidates"))
             continue
-        example = encode(chat, row)
-        length = len(example.row.prompt) + max(len(r) for r in example.row.responses)
+        try:
+            example = encode(chat, row)
+        except ChatError as error:
+            lost.append(dropped(row, MALFORMED, str(error)))
+            continue
+        longest = len(example.row.prompt) + max(len(r) for r in example.row.responses)
+        length = longest if isolate else example.tokens
         if length > max_length:
             lost.append(dropped(row, TOO_LONG, f"{length} tokens, {max_length} fit"))
         else:

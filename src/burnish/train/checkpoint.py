@@ -91,11 +91,6 @@ class Progress:
             (folder / "metrics.jsonl").write_text("".join(line + "\n" for line in self.lines), encoding="utf-8")
 
 
-def now() -> float:
-    """Seconds of a clock that only goes forward."""
-    return time.monotonic()
-
-
 def finite(model: torch.nn.Module) -> str:
     """The name of the first parameter that holds a value that is not finite; empty when all are."""
     return next((name for name, p in model.named_parameters() if not torch.isfinite(p).all()), "")

@@ -18,7 +18,7 @@ from burnish.losses import dpo_loss, ordered_pairs, reward_loss, sft_loss
 from burnish.models import build_pack, load_causal, response_scores, token_logprobs
 from burnish.records import Weights
 from burnish.train.batch import Example, encode_demonstration, encode_pair, encode_ranking
-from burnish.train.prepare_chat import stop_probability, verify_stop
+from burnish.train.prepare_chat import check_stop_trained, stop_probability
 from burnish.train.reference import reference_logprobs
 
 
@@ -27,6 +27,7 @@ class Method(Protocol):
 
     kind: str
     encode: Callable[..., Example]
+    isolate: bool
 
     def before(self, model: nn.Module, examples: Sequence[Example], place: Place) -> None:
         """Measure with the starting weights; runs again after a kill, before the checkpoint is read."""
@@ -69,6 +70,7 @@ class Imitation:
     kind: str = "causal"
     encode: Callable[..., Example] = encode_demonstration
     share_prefix: bool = True
+    isolate: bool = True
     stop_before: float = 0.0
 
     def before(self, model: nn.Module, examples: Sequence[Example], place: Place) -> None:
@@ -86,7 +88,7 @@ class Imitation:
 
     def after(self, model: nn.Module, examples: Sequence[Example], place: Place) -> dict[str, Any]:
         after = stop_probability(model, examples, stop_ids=place.stop_ids, seed=place.seed)
-        verify_stop(before=self.stop_before, after=after, base=place.base)
+        check_stop_trained(before=self.stop_before, after=after, base=place.base)
         return {"stop_probability_before": self.stop_before, "stop_probability_after": after}
 
 
@@ -97,6 +99,7 @@ class Ranking:
     kind: str = "reward"
     encode: Callable[..., Example] = encode_ranking
     share_prefix: bool = True
+    isolate: bool = True
 
     def before(self, model: nn.Module, examples: Sequence[Example], place: Place) -> None:
         return None
@@ -105,7 +108,8 @@ class Ranking:
         return len(examples)
 
     def part(self, model: nn.Module, examples: Sequence[Example], units: int) -> tuple[Tensor, dict[str, Tensor]]:
-        scores = response_scores(model, build_pack([e.row for e in examples], share_prefix=self.share_prefix))
+        pack = build_pack([e.row for e in examples], share_prefix=self.share_prefix, causal=not self.isolate)
+        scores = response_scores(model, pack)
         better, worse, weight = (t.to(scores.device) for t in ordered_pairs([e.ranks for e in examples]))
         return reward_loss(scores.flatten(), better, worse, weight, rows=units)
 
@@ -126,6 +130,7 @@ class Contrast:
     kind: str = "causal"
     encode: Callable[..., Example] = encode_pair
     share_prefix: bool = True
+    isolate: bool = True
     known: dict[str, Tensor] = field(default_factory=dict)
 
     def before(self, model: nn.Module, examples: Sequence[Example], place: Place) -> None:

@@ -120,8 +120,12 @@ class Optimiser:
         Raises:
             ModelError: the state belongs to another model.
         """
-        if {key.partition("/")[2] for key in state} != set(self.names):
-            raise ModelError("the training checkpoint belongs to another model; remove the step's folder to start it again")
+        mine = {name: master.shape for name, master in zip(self.names, self.masters, strict=True)}
+        kept = {k.removeprefix("weight/"): v.shape for k, v in state.items() if k.startswith("weight/")}
+        if kept != mine:
+            raise ModelError(
+                "the training checkpoint belongs to another model; remove the step's folder to start again"
+            )
         with torch.no_grad():
             for name, parameter, master in zip(self.names, self.parameters, self.masters, strict=True):
                 master.copy_(state[f"weight/{name}"])

@@ -4,17 +4,82 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from pathlib import Path
 
 import numpy as np
 import torch
-from torch import nn
+from torch import Tensor, nn
 
+from burnish.chat import Chat, adopt, load_chat, load_tokens
 from burnish.errors import ModelError
-from burnish.models import build_pack, token_logprobs
+from burnish.models import build_pack, load_causal, resize_vocabulary, save_model, token_logprobs
+from burnish.protocols import Work
 from burnish.records import Weights
+from burnish.runs import Outcome
 from burnish.train.batch import Example, epoch_order
 
 SAMPLE = 32  # responses whose end is looked at (ASSUMED: enough to tell never from sometimes)
+
+
+def give_chat(base: Weights, *, format: str, work: Work) -> Outcome:
+    """A copy of a base model with a chat format: tokens, template, stop ids, and rows for what is new.
+
+    Args:
+        base: causal weights whose tokenizer has no chat template (one that it has is replaced).
+        format: `llama3` or `chatml`.
+        work: the copy is written to `work.folder`.
+
+    Returns:
+        No rows; `metrics["notices"]` warns that the model has not learned to stop yet, which SFT teaches.
+
+    Raises:
+        ChatError: an unknown format, or no tokenizer.
+    """
+    tokenizer = Path(work.scratch) / "tokenizer"
+    adopted = adopt(base.path, tokenizer, format)
+    before = load_tokens(base.path).vocabulary
+    model = load_causal(base, dtype="auto")
+    embedding = model.get_input_embeddings()
+    resize_vocabulary(model, max(adopted.vocabulary, embedding.weight.shape[0]))
+    reused = [number for number in adopted.added_ids if number < embedding.weight.shape[0]]
+    for matrix in {id(m): m for m in (model.get_input_embeddings(), model.get_output_embeddings())}.values():
+        _to_mean(matrix.weight, reused, before)
+    for config in (model.config, model.generation_config):
+        config.eos_token_id = list(adopted.stop_ids)
+        config.pad_token_id = adopted.pad_id
+    weights = save_model(model, Path(work.folder), tokenizer_from=tokenizer)
+    stop = load_chat(work.folder).tokens.special_names[adopted.stop_ids[0]]
+    notice = f"the stop token {stop} of {format} is not trained yet: the model does not stop until SFT has taught it"
+    numbers = {"format": format, "added_tokens": list(adopted.added), "vocabulary": adopted.vocabulary}
+    return Outcome(taken=0, kept=0, metrics={**numbers, "notices": [notice]}, weights=weights)
+
+
+def _to_mean(rows: Tensor, numbers: Sequence[int], used: int) -> None:
+    """Set spare rows that became tokens to the mean of the rows that were tokens before."""
+    with torch.no_grad():
+        wide = torch.promote_types(rows.dtype, torch.float32)
+        mean = rows[:used].to(wide).mean(0).to(rows.dtype)
+        for number in numbers:
+            rows[number] = mean
+
+
+def padding_id(chat: Chat, model: nn.Module) -> int:
+    """A token id that no encoded dialogue holds, for padding a reward model's input.
+
+    Its class reads the score at the last token that is not padding, so padding with a stop token would move that
+    place. The tokenizer's own pad token if the format never emits it, else a special token that nothing uses, else
+    an unused row of the embedding, which grows by one row if it has none.
+    """
+    tokens = chat.tokens
+    taken = {*chat.emitted, *chat.stop_ids, chat.bos_id, tokens.named("unk_token")}
+    spare = [number for number in sorted(tokens.special_names) if number not in taken]
+    if spare:
+        own = tokens.named("pad_token")
+        return own if own in spare else spare[0]
+    rows = model.get_input_embeddings().weight.shape[0]
+    if chat.vocabulary >= rows:
+        resize_vocabulary(model, chat.vocabulary + 1)
+    return chat.vocabulary
 
 
 def _ends(example: Example, stop_ids: Sequence[int]) -> np.ndarray:
@@ -55,7 +120,7 @@ def stop_probability(model: nn.Module, examples: Sequence[Example], *, stop_ids:
     return math.exp(logprobs.double().mean().item())
 
 
-def verify_stop(*, before: float, after: float, base: Weights) -> None:
+def check_stop_trained(*, before: float, after: float, base: Weights) -> None:
     """Refuse a model that training did not teach to stop.
 
     Criterion (ASSUMED): the geometric mean of the stop token's probability at the ends of a sample of training
@@ -66,7 +131,7 @@ def verify_stop(*, before: float, after: float, base: Weights) -> None:
     Raises:
         ModelError: with both probabilities.
     """
-    if after < 0.5 and not after > before:
+    if not (after >= 0.5 or after > before):
         raise ModelError(
             f"the model trained from {base.path} has not learned to stop: the stop token's probability where answers "
             f"end is {after:.2g} after training and was {before:.2g} before. Look whether the chat template trains its "

@@ -19,13 +19,17 @@ from burnish.verify.expression_calls import METHOD_NAMES
 from burnish.verify.expression_limits import ExpressionError, Meter
 from burnish.verify.expression_walk import Interpreter, Scope
 
-_ALLOWED = frozenset(
-    """Module Expr Constant Name Load Store List Tuple Dict BinOp UnaryOp BoolOp And Or Compare IfExp Subscript Slice
-    ListComp DictComp GeneratorExp comprehension Lambda arguments arg Call keyword Attribute JoinedStr FormattedValue
-    FunctionDef Return If For While Assign AugAssign Pass Break Continue
-    Eq NotEq Lt LtE Gt GtE Is IsNot In NotIn Add Sub Mult Div FloorDiv Mod Pow LShift RShift BitAnd BitOr BitXor UAdd
-    USub Not Invert""".split()
-)
+# fmt: off
+_ALLOWED = frozenset((
+    "Module", "Expr", "Constant", "Name", "Load", "Store", "List", "Tuple", "Dict", "BinOp", "UnaryOp",
+    "BoolOp", "And", "Or", "Compare", "IfExp", "Subscript", "Slice", "ListComp", "DictComp", "GeneratorExp",
+    "comprehension", "Lambda", "arguments", "arg", "Call", "keyword", "Attribute", "JoinedStr",
+    "FormattedValue", "FunctionDef", "Return", "If", "For", "While", "Assign", "AugAssign", "Pass", "Break",
+    "Continue", "Eq", "NotEq", "Lt", "LtE", "Gt", "GtE", "Is", "IsNot", "In", "NotIn", "Add", "Sub", "Mult",
+    "Div", "FloorDiv", "Mod", "Pow", "LShift", "RShift", "BitAnd", "BitOr", "BitXor", "UAdd", "USub", "Not",
+    "Invert",
+))
+# fmt: on
 _FAILURES = (ArithmeticError, AttributeError, LookupError, RuntimeError, TypeError, ValueError, AssertionError)
 
 

@@ -197,10 +197,13 @@ def _listed(name: str) -> Callable[..., Any]:
     return lambda meter, call, value: meter.items(list(getattr(value, name)()))
 
 
+# fmt: off
 _STRING = (
-    "capitalize count endswith find index isalnum isalpha isdigit islower isspace isupper lower lstrip rfind rstrip "
-    "split splitlines startswith strip swapcase title upper"
-).split()
+    "capitalize", "count", "endswith", "find", "index", "isalnum", "isalpha", "isdigit", "islower",
+    "isspace", "isupper", "lower", "lstrip", "rfind", "rstrip", "split", "splitlines", "startswith", "strip",
+    "swapcase", "title", "upper",
+)
+# fmt: on
 METHODS: dict[type, dict[str, Callable[..., Any]]] = {
     str: {**{name: _method(name) for name in _STRING}, "join": _join, "replace": _replace, "zfill": _zfill},
     list: {

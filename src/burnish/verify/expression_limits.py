@@ -79,7 +79,9 @@ class Meter:
                 self.fit(2 * len(value) + len(queue))
                 queue.extend(value.keys())
                 queue.extend(value.values())
-            elif kind not in (int, float, bool, type(None), range):
+            elif kind is range:
+                self.fit(_length(value))
+            elif kind not in (int, float, bool, type(None)):
                 raise ExpressionError("runtime", "a function cannot be compared, printed or returned")
             self.fit(seen)
         self.spend(seen - len(values))
@@ -88,16 +90,20 @@ class Meter:
         """The items of anything that can be iterated, charged one step each."""
         if type(value) not in (list, tuple, str, dict, range):
             raise ExpressionError("runtime", f"a value of type {type(value).__name__} cannot be iterated")
-        try:
-            length = len(value)
-        except OverflowError:
-            raise ExpressionError("size", "a range is too long") from None
+        length = _length(value)
         self.fit(length)
         self.spend(length)
         return list(value)
 
     def joined(self, parts: Iterable[str], between: int = 0) -> None:
         self.fit(sum(len(part) + between for part in parts))
+
+
+def _length(value: Any) -> int:
+    try:
+        return len(value)
+    except OverflowError:
+        raise ExpressionError("size", "a range is too long") from None
 
 
 def _number(value: Any) -> bool:
@@ -201,8 +207,8 @@ def compare(meter: Meter, name: str, left: Any, right: Any) -> bool:
     if type(right) is range and name in ("In", "NotIn") and type(left) is float:
         # Python would walk through the range one by one.
         left = int(left) if left == left and abs(left) < 1e15 and left == int(left) else None
-    # A look-up in a dict hashes the key and walks through no other one.
-    meter.weigh(left, *([] if type(right) is dict and name in ("In", "NotIn") else [right]))
+    # A look-up in a dict hashes the key and walks through no other one; a range computes.
+    meter.weigh(left, *([] if type(right) in (dict, range) and name in ("In", "NotIn") else [right]))
     return bool(COMPARE[name](left, right))
 
 

@@ -16,6 +16,7 @@ from burnish.records import Prompt, Response
 
 # Longer runs of digits are noise, not answers; the bound also keeps `int` away from CPython's 4,300-digit limit.
 MAX_DIGITS = 400  # ASSUMED
+STATEMENT = 200  # ASSUMED: characters after "the answer is" in which its number must stand
 
 # Full-width digits, typographic minus signs and thin spaces become their plain forms before anything is matched.
 _PLAIN = str.maketrans(
@@ -39,7 +40,7 @@ _NUMBER = re.compile(
     (?P<sign_after>(?<=[$€£¥₹\s])-)?
     (?:
         \\[dt]?frac\s*\{{\s*(?P<top>-?[0-9]+)\s*\}}\s*\{{\s*(?P<bottom>[0-9]+)\s*\}}
-      | (?<![A-WYZa-wyz_])(?:(?P<mixed>[0-9]+)[ ](?=[0-9]+/[0-9]))?
+      | (?<![A-WYZa-wyz_/])(?:(?P<mixed>[0-9]+)[ ](?=[0-9]+/[0-9]))?
         (?P<over>[0-9]+)\s?/\s?(?P<under>[0-9]+)(?![0-9]|[.,/][0-9])
       | (?<![A-WYZa-wyz_])(?P<whole>{_INTEGER})(?P<decimals>\.[0-9]+)?(?!(?:st|nd|rd|th)\b)
       | (?<![0-9A-Za-z_])(?P<point>\.[0-9]+)
@@ -54,7 +55,7 @@ _LIST_NUMBER = re.compile(r"[0-9]+[.):]\s+\S")
 _BOXED = re.compile(r"\\(?:boxed|fbox)\s*\{")
 _ANSWER = re.compile(
     r"(?:answer|antwort|réponse|respuesta|risposta|resposta|答案|\bA)[*_\s]*"
-    r"(?:(?:is|are|ist|est|es|è|é|是|为)\b|是|为|:|=)(?P<rest>[^\n]*)",
+    r"(?:(?:is|are|ist|est|es|è|é|是|为)\b|是|为|:|=)",
     re.IGNORECASE,
 )
 _SENTENCE_END = re.compile(r"[.;!?。！？](?:\s|$)")
@@ -105,8 +106,9 @@ def _marked(text: str) -> Iterator[str]:
     boxes = [match.end() for match in _BOXED.finditer(text)]
     if boxes:
         yield _braced(text, boxes[-1])
-    for match in reversed(list(_ANSWER.finditer(text))):
-        yield _SENTENCE_END.split(match["rest"], maxsplit=1)[0]
+    for end in reversed([match.end() for match in _ANSWER.finditer(text)]):
+        line = text[end : end + STATEMENT].partition("\n")[0]
+        yield _SENTENCE_END.split(line, maxsplit=1)[0]
 
 
 def final_number(text: str) -> Fraction | None:

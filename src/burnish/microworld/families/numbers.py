@@ -27,9 +27,9 @@ DIRECT = {"en": "It is {}.", "es": "Son {}.", "de": "Das sind {}."}
 WELL = {"en": "Well, ", "es": "Bueno, ", "de": "Also, "}
 # Words that only one of the languages has: an answer must speak the language of its question.
 MARKERS = {
-    "en": frozenset("the answer is it well are".split()),
-    "es": frozenset("la respuesta es son bueno".split()),
-    "de": frozenset("die antwort ist das sind also".split()),
+    "en": frozenset(["the", "answer", "is", "it", "well", "are"]),
+    "es": frozenset(["la", "respuesta", "es", "son", "bueno"]),
+    "de": frozenset(["die", "antwort", "ist", "das", "sind", "also"]),
 }
 
 

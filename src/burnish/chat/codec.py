@@ -1,0 +1,185 @@
+"""`Chat`: dialogues to token ids with masks, and sampled ids back to messages."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Sequence
+from functools import cached_property, lru_cache
+from pathlib import Path
+
+from burnish.chat.dialogue import check_dialogue, check_response
+from burnish.chat.formats import FORMATS, Format, Own, recognise
+from burnish.chat.pieces import CONTENT, HEADER, Encoded, Piece, pieces_of, pieces_of_all
+from burnish.chat.reading import Reader, flatten
+from burnish.chat.tokens import Source, Tokens, read_source
+from burnish.errors import ChatError
+from burnish.records import Message, content_id
+
+_CODEC = 1  # raise when the ids that a dialogue encodes to change
+
+
+class Chat:
+    """One tokenizer with one format. Make it with `load_chat`."""
+
+    def __init__(self, source: Source, format: Format) -> None:
+        self.folder = source.folder
+        self.format = format
+        self.tokens = Tokens(source, format.control)
+        self._prompt = lru_cache(maxsize=256)(self._prompt_uncached)
+        stops = [self.tokens.id_of(t) for t in format.stops]
+        told = source.generation.get("eos_token_id")
+        stops += told if isinstance(told, list) else [told]
+        stops.append(self.tokens.named("eos_token"))
+        self.stop_ids: tuple[int, ...] = tuple(
+            dict.fromkeys(s for s in stops if isinstance(s, int) and s < self.tokens.vocabulary)
+        )
+        self.bos_id: int | None = self.tokens.named("bos_token")
+        self.vocabulary: int = self.tokens.vocabulary
+
+    def __repr__(self) -> str:
+        return f"Chat({str(self.folder)!r}, format={self.format.name!r})"
+
+    @cached_property
+    def identity(self) -> str:
+        """What decides the ids of a dialogue, as one content id; the folder's place does not."""
+        source = self.tokens.source
+        template = source.template if self.format.name == "own" else ""
+        return content_id([_CODEC, self.format.name, template, source.spec, source.named])
+
+    @cached_property
+    def pad_id(self) -> int:
+        """The pad token; without one, a special token the format never emits; without any, the last stop token."""
+        named = self.tokens.named("pad_token")
+        if named is not None:
+            return named
+        spare = sorted(set(self.tokens.special_names) - self.emitted - set(self.stop_ids))
+        if spare or self.stop_ids:
+            return spare[0] if spare else self.stop_ids[-1]
+        raise ChatError(f"{self.folder} has no pad and no stop token; --chat llama3 or --chat chatml adds them")
+
+    @cached_property
+    def emitted(self) -> frozenset[int]:
+        """Special ids that the format writes."""
+        structure = self.format.structure
+        texts = [pattern[-1] for pattern in (*structure.openings, *structure.leads, *structure.closings)]
+        return frozenset(unit for text in texts for unit in self.tokens.split(text) if isinstance(unit, int))
+
+    def _prompt_uncached(self, context: tuple[Message, ...]) -> tuple[tuple[Piece, ...], list[int], list[int]]:
+        check_dialogue(context, calls_by_successor=self.format.calls_by_successor)
+        frames, header = self.format.prompt(context)
+        pieces = [*pieces_of_all(frames, context), Piece(text=header, role="assistant", kind=HEADER)]
+        ids, owners = self.tokens.encode(pieces)
+        return tuple(pieces), ids, owners
+
+    def encode_prompt(self, context: Sequence[Message]) -> tuple[int, ...]:
+        """Ids of a dialogue that waits for an answer; they end with the assistant's generation header."""
+        return tuple(self._prompt(tuple(context))[1])
+
+    def encode(self, context: Sequence[Message], response: Sequence[Message] = ()) -> Encoded:
+        """A dialogue and the answer to it, as ids with roles, kinds and masks.
+
+        Args:
+            context: all that is given; nothing of it is trained, whoever speaks.
+            response: one assistant turn: an answer, or call, result (`ipython`), answer. What the assistant emits in
+                it is trained: contents, stop tokens, the python tag. Headers, tool output and what the format writes
+                after a stop token are not.
+
+        Raises:
+            ChatError: the dialogue is malformed, or the template cannot carry it.
+        """
+        context, response = tuple(context), tuple(response)
+        check_response(response)
+        check_dialogue((*context, *response), calls_by_successor=self.format.calls_by_successor)
+        pieces, ids, owners = self._prompt(context)
+        said: list[Piece] = []
+        for index, frame in enumerate(self.format.answer(context, response) if response else ()):
+            said += pieces_of(frame, response[index].role, prompted_away=index == 0)
+        more, their = self.tokens.encode(said, after=ids[-1] if ids else None)
+        belongs = [pieces[o] for o in owners] + [said[o] for o in their]
+        length = len(ids)
+        return Encoded(
+            ids=(*ids, *more),
+            roles=tuple(p.role for p in belongs),
+            kinds=tuple(p.kind for p in belongs),
+            trained=tuple(i >= length and p.said for i, p in enumerate(belongs)),
+            formatting=tuple(p.kind != CONTENT for p in belongs),
+            prompt_length=length,
+        )
+
+    @cached_property
+    def _reader(self) -> Reader:
+        structure = self.format.structure
+
+        def symbols(text: str) -> tuple[int | str, ...]:
+            return flatten(self.tokens.split(text))
+
+        # A base model's own end of text ends an answer too, and is no part of what was said.
+        stops = [("", "turn", (number,)) for number in self.stop_ids if number in self.tokens.special_names]
+
+        def long_first(patterns: Sequence[tuple]) -> tuple:
+            return tuple(sorted(patterns, key=lambda p: -len(p[-1])))
+
+        return Reader(
+            openings=long_first([(role, symbols(text)) for role, text in structure.openings]),
+            leads=long_first([(end, symbols(text)) for end, text in structure.leads]),
+            closings=long_first([*((role, end, symbols(text)) for role, end, text in structure.closings), *stops]),
+            names=self.tokens.special_names,
+            calls_by_successor=structure.calls_by_successor,
+            whole=structure.whole,
+        )
+
+    def decode(self, token_ids: Sequence[int]) -> tuple[Message, ...]:
+        """Messages of a sampled completion, or of a whole encoded dialogue (which begins with BOS or a header).
+
+        A completion cut short is a message without its terminator: it gets `end="turn"`. Structure that makes no
+        sense, as an untrained model samples it, stays visible as text; nothing that was sampled raises.
+
+        Raises:
+            ChatError: a whole dialogue in a template that writes no special tokens around messages.
+        """
+        return self._reader.read(flatten(self.tokens.units(token_ids, after_special=self._opens_after_special)))
+
+    @cached_property
+    def _opens_after_special(self) -> bool:
+        try:
+            ids = self.encode_prompt((Message(role="user", content="x"),))
+        except ChatError:
+            return False
+        return bool(ids) and ids[-1] in self.tokens.special_names
+
+    def text(self, token_ids: Sequence[int]) -> str:
+        """The text of ids, special tokens left out."""
+        return self.tokens.text(token_ids)
+
+    def encode_text(self, text: str, *, bos: bool = True) -> tuple[int, ...]:
+        """Plain text for a base model, without any format; special tokens in it stay text."""
+        return self.tokens.encode_text(text, bos=bos)
+
+
+def load_chat(folder: str | Path, *, format: str | None = None) -> Chat:
+    """The tokenizer in a folder, with its own template or the named lab format (`llama3`, `chatml`).
+
+    Raises:
+        ChatError: no tokenizer, no template and no format given, an unknown format, or tokens it needs are missing.
+    """
+    source = read_source(folder)
+    if format is not None and format not in FORMATS:
+        near = difflib.get_close_matches(format, FORMATS, 1)
+        hint = f"did you mean {near[0]}?" if near else f"use one of {', '.join(FORMATS)}"
+        raise ChatError(f"there is no chat format {format!r}; {hint}")
+    if format is None and not source.template:
+        raise ChatError(f"{source.folder} has no chat template; pass --chat llama3 or --chat chatml to give it one")
+    name = format or recognise(source.template)
+    if name:
+        return Chat(source, FORMATS[name](source, adds_bos=Tokens(source).adds_bos))
+    return Chat(source, Own(source))
+
+
+def has_template(folder: str | Path) -> bool:
+    """The folder's tokenizer brings a chat template, so that `load_chat` needs no format."""
+    return bool(read_source(folder).template)
+
+
+def load_tokens(folder: str | Path) -> Tokens:
+    """The tokenizer in a folder without any chat format: for base models that complete text."""
+    return Tokens(read_source(folder))

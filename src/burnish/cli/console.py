@@ -1,0 +1,90 @@
+"""What a person sees while a run goes on: a line a finished step, a bar for the one under way. All on stderr."""
+
+from __future__ import annotations
+
+import shlex
+import sys
+import time
+from typing import Any
+
+from burnish.runs.step import Listener
+
+
+def interrupted() -> None:
+    """Say how to go on after Ctrl-C."""
+    from burnish.runs.workers import stop_workers
+
+    stop_workers()
+    line = shlex.join(["burnish", *sys.argv[1:]])
+    print(f"\nburnish: interrupted; everything finished is saved. Go on with:\n  {line}", file=sys.stderr)
+
+
+def counted(counts: dict[str, Any]) -> str:
+    """`120 in, 96 kept, 20 tie, 4 unscored`: a step's accounting in one line."""
+    parts = [f"{counts['taken']} in, {counts['kept']} kept"]
+    parts += [f"{number} {reason}" for reason, number in counts["dropped"].items()]
+    parts += [f"{number} unscored ({reason})" for reason, number in counts["unscored"].items()]
+    return ", ".join(parts)
+
+
+def summary(metrics: dict[str, Any]) -> str:
+    """The few numbers of a step that are worth a line."""
+    shown = [(k, v) for k, v in metrics.items() if isinstance(v, (int, float)) and not isinstance(v, bool)]
+    return ", ".join(f"{k} {v:.4g}" for k, v in shown[:4])
+
+
+class Console(Listener):
+    """Prints to stderr; with a terminal, also a bar with rate and time left."""
+
+    def __init__(self, quiet: bool = False) -> None:
+        from rich.console import Console as Rich
+
+        self.rich = Rich(stderr=True, quiet=quiet, highlight=False)
+        self.bars: dict[str, int] = {}
+        self.live: Any = None
+        self.began = time.time()
+
+    def _progress(self) -> Any:
+        from rich import progress
+
+        if self.live is None:
+            self.live = progress.Progress(
+                progress.TextColumn("  {task.description}"),
+                progress.BarColumn(bar_width=24),
+                progress.MofNCompleteColumn(),
+                progress.TimeRemainingColumn(compact=True),
+                progress.TextColumn("{task.fields[note]}"),
+                console=self.rich,
+                transient=True,
+                disable=not self.rich.is_terminal,
+            )
+            self.live.start()
+        return self.live
+
+    def started(self, name: str, why: str) -> None:
+        if why != "new":
+            self.rich.print(f"  [yellow]{name}[/] again: {why}", markup=True)
+        self.bars[name] = self._progress().add_task(name, total=None, note="")
+
+    def progress(self, name: str, done: int, total: int, note: str) -> None:
+        if name in self.bars:
+            self._progress().update(self.bars[name], completed=done, total=total, note=note)
+
+    def _end(self, name: str) -> None:
+        if name in self.bars:
+            self._progress().remove_task(self.bars.pop(name))
+        if self.live is not None and not self.bars:
+            self.live.stop()
+            self.live = None
+
+    def finished(self, name: str, step: dict[str, Any]) -> None:
+        self._end(name)
+        said = step.get("skipped") or "; ".join(filter(None, [counted(step["counts"]), summary(step["metrics"])]))
+        self.rich.print(f"{time.time() - self.began:6.0f} s  {name}: {said} [{step['seconds']:.1f} s]", markup=False)
+
+    def reused(self, name: str, step: dict[str, Any]) -> None:
+        self.rich.print(f"       reused  {name}", markup=False)
+
+    def close(self) -> None:
+        if self.live is not None:
+            self.live.stop()

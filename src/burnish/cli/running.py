@@ -1,0 +1,143 @@
+"""`burnish run RECIPE`: choose the workers, run the rounds, print the table, write the report."""
+
+from __future__ import annotations
+
+import json
+import shlex
+import sys
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+Recipe = Annotated[str, typer.Argument(help="Which recipe: llama3.")]
+Scale = Annotated[str, typer.Option(help="smoke (under a minute), laptop (minutes), paper (the report's numbers).")]
+Policy = Annotated[
+    str, typer.Option(help="Base model: a folder in Hugging Face layout or a hub id. Default: the embedded one.")
+]
+Prompts = Annotated[
+    str, typer.Option(help="File of prompts (JSONL, JSON, Parquet; messages, Alpaca, GSM8K, TRL columns).")
+]
+Heldout = Annotated[str, typer.Option(help="File of held-out prompts. Default: a fifth of --prompts, by hash.")]
+AnnotatorSpec = Annotated[
+    str, typer.Option(help="Who compares answers: a checker (math, constraints), a reward model folder, or simulated.")
+]
+Out = Annotated[str, typer.Option(help="Run folder. Default: runs/RECIPE-SCALE. The same command again goes on.")]
+Set = Annotated[list[str], typer.Option("--set", help="Override a setting: key=value. May be repeated.")]
+Chat = Annotated[str, typer.Option(help="Chat format for a base model without a template: chatml or llama3.")]
+Seed = Annotated[int, typer.Option(help="Seed of the run (the setting `seed`).")]
+
+
+def run(
+    recipe: Recipe,
+    *,
+    scale: Scale = "laptop",
+    policy: Policy = "",
+    prompts: Prompts = "",
+    heldout: Heldout = "",
+    annotator: AnnotatorSpec = "",
+    out: Out = "",
+    set_: Set = [],  # noqa: B006 (typer reads the default)
+    chat: Chat = "",
+    seed: Seed = 0,
+    device: Annotated[str, typer.Option(help="auto, cpu or cuda.")] = "auto",
+    dtype: Annotated[str, typer.Option(help="auto, float32, bfloat16, float16 or float64.")] = "auto",
+    threads: Annotated[
+        int, typer.Option(help="Torch threads of a process; fixed at the first start. 0: automatic.")
+    ] = 0,
+    workers: Annotated[int, typer.Option(help="Processes that share the work. 0: automatic.")] = 0,
+    on_change: Annotated[str, typer.Option(help="When a step exists with other settings: refuse or rerun.")] = "refuse",
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Print steps, rows, tokens and estimated hours; run nothing.")
+    ] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object on stdout when done.")] = False,
+) -> None:
+    """Run a recipe, or go on with it where it stopped."""
+    from burnish.cli import workers as people
+    from burnish.cli.console import Console
+    from burnish.errors import SettingsError
+    from burnish.recipes import SCALES, load_recipe
+    from burnish.runs import Run, choose_compute, nearest, override
+
+    module = load_recipe(recipe)
+    if scale not in SCALES:
+        raise SettingsError(f"--scale {scale} is not known; {nearest(scale, SCALES)}")
+    extra = [*([f"chat={chat}"] if chat else []), *([f"seed={seed}"] if seed else [])]
+    settings = override(module.scale(scale), [*set_, *extra])
+    asked = people.Asked(policy=policy, prompts=prompts, heldout=heldout, annotator=annotator)
+    if dry_run:
+        print_plan(module, settings, asked)
+        return
+    compute = choose_compute(device=device, dtype=dtype, threads=threads or None, workers=workers or None)
+    folder = Path(out or f"runs/{recipe}-{scale}")
+    listener = Console()
+    chosen = people.assemble(module, asked, settings)
+    about = {
+        "recipe": recipe,
+        "scale": scale,
+        "command": ["burnish", *sys.argv[1:]],
+        "settings": people.described(module, settings),
+        "simulated": chosen.simulated,
+    }
+    with Run(folder, compute=compute, on_change=on_change, listener=listener, about=about) as opened:
+        try:
+            weights = module.recipe(opened, settings, chosen.workers)
+            final = opened.export("final", weights)
+        finally:
+            listener.close()
+    finish(folder, final, recipe, as_json)
+
+
+def finish(folder: Path, final: Path, recipe: str, as_json: bool) -> None:
+    """Write the report; print the table (or the JSON object), the report's path and the line that chats."""
+    from burnish.cli.tables import print_rounds
+    from burnish.report import write_report
+    from burnish.runs import RunView
+
+    view = RunView(folder)
+    page = folder / "report.html"
+    write_report(folder, page)
+    to = sys.stderr if as_json else sys.stdout
+    print_rounds(view, to)
+    for step in view.steps:
+        if "skipped" in step.note:
+            print(f"{step.name}: {step.note['skipped']}", file=to)
+    if as_json:
+        print(json.dumps(as_object(view, recipe, final, page), ensure_ascii=False))
+    print(f"report  {page}", file=to)
+    print(f"burnish chat {shlex.quote(str(final))}", file=to)
+
+
+def as_object(view: Any, recipe: str, final: Path, page: Path) -> dict[str, Any]:
+    """The run as one object: stage -> metrics, path, counts, seconds."""
+    stages = {
+        step.name: {
+            "kind": step.kind,
+            "metrics": step.note["metrics"],
+            "counts": step.note["counts"],
+            "path": str(step.folder),
+            "seconds": step.note["seconds"],
+            **({"skipped": step.note["skipped"]} if "skipped" in step.note else {}),
+        }
+        for step in view.steps
+    }
+    return {"recipe": recipe, "out": str(view.folder), "final": str(final), "report": str(page), "stages": stages}
+
+
+def print_plan(module: Any, settings: Any, asked: Any) -> None:
+    """Steps, rows, tokens and estimated hours at the speed this machine has been measured to reach."""
+    from burnish.cli import workers as people
+
+    shape = people.measure(asked)
+    rate = {"sample": 2.0, "score": 2.0, "train": 6.0}  # floating-point operations a token and parameter
+    total = 0.0
+    print(f"{'step':<24}{'rows':>12}{'tokens':>16}{'hours':>10}")
+    for name, rows, tokens, kind in module.plan(settings, shape.prompt_tokens, settings.new_tokens):
+        hours = rate[kind] * tokens * shape.parameters / shape.flops / 3600
+        total += hours
+        print(f"{name:<24}{rows:>12,}{tokens:>16,}{hours:>10.2f}")
+    print(f"{'all':<24}{'':>12}{'':>16}{total:>10.2f}")
+    print(
+        f"\n{shape.parameters:,} parameters; {shape.flops / 1e9:.0f} GFLOP/s on {shape.device}, measured just now; "
+        f"answers counted at their longest ({settings.new_tokens} tokens), so this is an upper estimate."
+    )

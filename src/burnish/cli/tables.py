@@ -1,0 +1,54 @@
+"""The table a run ends with: the base, then each round."""
+
+from __future__ import annotations
+
+from typing import Any, TextIO
+
+from burnish.runs import RunView
+
+
+def _percent(value: float | None) -> str:
+    return "-" if value is None else f"{100 * value:.1f}"
+
+
+def _metric(view: RunView, name: str, key: str) -> float | None:
+    found = [s for s in view.steps if s.name.endswith(name) and "skipped" not in s.note]
+    return found[0].note["metrics"].get(key) if found else None
+
+
+def rounds(view: RunView) -> list[dict[str, Any]]:
+    """One record a row of the table; accuracies are shares, None where a step was skipped."""
+    starts = [s.note["metrics"].get("accuracy") for s in view.steps if "-start-" in s.name]
+    base = max((a for a in starts if a is not None), default=None)
+    table: list[dict[str, Any]] = [{"stage": "base", "averaged": base}]
+    names = sorted({s.name.split("/")[0] for s in view.steps if "/" in s.name}, key=lambda n: int(n[1:]))
+    for name in names:
+        inside = [s for s in view.steps if s.name.startswith(f"{name}/")]
+        have = {s.name.split("/")[1][3:]: s.note["metrics"] for s in inside if "skipped" not in s.note}
+        graded = have.get("best-accuracy", {})
+        best, mean = graded.get("best_of_k"), graded.get("mean_of_k")
+        table.append(
+            {
+                "stage": f"round {name[1:]}",
+                "rm": have.get("rm-accuracy", {}).get("accuracy"),
+                "mean_of_k": mean,
+                "best_of_k": best,
+                "gain": None if best is None or mean is None else best - mean,
+                "sft": have.get("scores-sft", {}).get("accuracy"),
+                "dpo": have.get("scores-dpo", {}).get("accuracy"),
+                "averaged": have.get("scores-average", {}).get("accuracy"),
+            }
+        )
+    return table
+
+
+def print_rounds(view: RunView, to: TextIO) -> None:
+    """Percent; `best of K` is the true accuracy of the chosen samples, with the mean of all K beside it."""
+    head = f"{'':<10}{'RM pairs':>10}{'mean of K':>11}{'best of K':>11}{'SFT':>8}{'DPO':>8}{'averaged':>10}"
+    print(head, file=to)
+    for row in rounds(view):
+        cells = [row.get(k) for k in ("rm", "mean_of_k", "best_of_k", "sft", "dpo", "averaged")]
+        widths = (10, 11, 11, 8, 8, 10)
+        print(
+            f"{row['stage']:<10}" + "".join(f"{_percent(c):>{w}}" for c, w in zip(cells, widths, strict=True)), file=to
+        )

@@ -1,0 +1,217 @@
+"""Single verbs on a folder of weights: talk to it, sample from it, evaluate it, average several."""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+Model = Annotated[str, typer.Option("--model", help="A folder in Hugging Face layout, or a hub id.")]
+Style = Annotated[str, typer.Option(help="chat, or completion for a base model without a chat template.")]
+
+
+def _client(model: str, style: str, device: str, dtype: str) -> Any:
+    from burnish.chat import has_template
+    from burnish.cli.workers import policy_weights
+    from burnish.errors import ChatError
+    from burnish.llm import Local
+    from burnish.runs import choose_compute
+    from burnish.runs.compute import set_compute
+    from burnish.runs.workers import fix_threads
+
+    compute = choose_compute(device=device, dtype=dtype)
+    set_compute(compute)
+    fix_threads(compute.threads)
+    weights = policy_weights(model)
+    if style == "chat" and not has_template(weights.path):
+        raise ChatError(
+            f"{weights.path} has no chat template; pass --style completion, or train it with a format first"
+        )
+    return Local(weights=weights, style=style)
+
+
+def chat(
+    model: Annotated[str, typer.Argument(help="A folder of weights, such as RUN/final.")],
+    *,
+    style: Style = "chat",
+    system: Annotated[str, typer.Option(help="A system prompt.")] = "",
+    temperature: float = 0.7,
+    max_new_tokens: int = 256,
+    seed: int = 0,
+    device: str = "auto",
+    dtype: str = "auto",
+) -> None:
+    """Talk to a model. One line is one message; an empty line or Ctrl-D ends; piped input is answered line by line."""
+    from burnish.records import Message, Prompt, Sampling
+
+    client = _client(model, style, device, dtype)
+    said = [Message(role="system", content=system)] if system else []
+    sampling = Sampling(temperature=temperature, max_new_tokens=max_new_tokens, seed=seed)
+    person = sys.stdin.isatty()
+    while True:
+        try:
+            line = input("you> " if person else "")
+        except EOFError:
+            break
+        if not line.strip():
+            break
+        said.append(Message(role="user", content=line))
+        prompt = Prompt(messages=tuple(said), source="chat")
+        answers = client.answer([prompt], n=1, sampling=sampling)
+        if not answers:
+            print("(the dialogue has become longer than the model's context; start again)", file=sys.stderr)
+            break
+        said += answers[0].messages
+        print(f"model> {answers[0].text}" if person else answers[0].text, flush=True)
+
+
+def sample(
+    *,
+    model: Model,
+    prompts: Annotated[Path, typer.Option(help="File of prompts.")],
+    out: Annotated[Path, typer.Option(help="JSONL of responses.")],
+    n: Annotated[int, typer.Option("-n", "-k", help="Answers a prompt.")] = 1,
+    style: Style = "chat",
+    temperature: float = 0.8,
+    top_p: float = 1.0,
+    max_new_tokens: int = 256,
+    seed: int = 0,
+    device: str = "auto",
+    dtype: str = "auto",
+) -> None:
+    """Draw K answers to every prompt of a file."""
+    from burnish.llm import sample_responses
+    from burnish.records import Sampling, read_prompts, write_jsonl
+
+    rows = list(read_prompts(prompts).rows)
+    sampling = Sampling(temperature=temperature, top_p=top_p, max_new_tokens=max_new_tokens, seed=seed)
+    outcome = sample_responses(rows, client=_client(model, style, device, dtype), n=n, sampling=sampling, work=_Bar())
+    _write(out, write_jsonl, outcome.rows)
+    print(
+        f"{len(rows)} prompts, {len(outcome.rows)} responses, {len(outcome.dropped)} prompts dropped -> {out}",
+        file=sys.stderr,
+    )
+    for reason, number in outcome.counts()["dropped"].items():
+        print(f"  {number} {reason}", file=sys.stderr)
+
+
+def evaluate(
+    *,
+    model: Model,
+    data: Annotated[Path, typer.Option(help="File of prompts with reference answers.")],
+    checker: Annotated[str, typer.Option(help="Checker for rows that name none: math, constraints, ...")] = "",
+    out: Annotated[Path | None, typer.Option(help="JSONL of the graded responses.")] = None,
+    n: Annotated[int, typer.Option("-n", "-k", help="Answers a prompt (greedy when 1 and temperature 0).")] = 1,
+    style: Style = "chat",
+    temperature: float = 0.0,
+    max_new_tokens: int = 256,
+    seed: int = 0,
+    limit: Annotated[int, typer.Option(help="Only the first rows; 0 takes all.")] = 0,
+    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
+    device: str = "auto",
+    dtype: str = "auto",
+) -> None:
+    """Accuracy of a model on a file, with 95 % intervals, by ability."""
+    from dataclasses import replace
+
+    from burnish import microworld
+    from burnish.evaluate import score_model
+    from burnish.records import Sampling, plain, read_prompts, write_jsonl
+    from burnish.verify import CHECKERS, get_checker
+
+    rows = list(read_prompts(data).rows)[: limit or None]
+    if checker:
+        get_checker(checker)
+        rows = [row if row.checker else replace(row, checker=checker, id="") for row in rows]
+    sampling = Sampling(temperature=temperature, max_new_tokens=max_new_tokens, seed=seed)
+    client = _client(model, style, device, dtype)
+    checkers = {**CHECKERS, **microworld.checkers()}
+    work = _Bar()
+    outcome = score_model(rows, client=client, checkers=checkers, sampling=sampling, n=n, work=work)
+    if out:
+        _write(out, write_jsonl, work.graded())
+    if as_json:
+        print(json.dumps({"model": model, "data": str(data), "scores": [plain(s) for s in outcome.rows]}))
+        return
+    for score in outcome.rows:
+        value = (
+            "-"
+            if score.value is None
+            else f"{100 * score.value:5.1f} %  [{100 * score.low:.1f}, {100 * score.high:.1f}]"
+        )
+        unscored = f", {score.unscored} unscored" if score.unscored else ""
+        print(f"{score.task:<20} {value}  n = {score.n}{unscored}")
+
+
+def average(
+    models: Annotated[list[str], typer.Argument(help="Folders of weights, all of one architecture and tokenizer.")],
+    out: Annotated[Path, typer.Option(help="Folder for the result; must not exist yet.")],
+    weights: Annotated[str, typer.Option(help="Comma-separated, summing to 1. Default: equal.")] = "",
+) -> None:
+    """Average the weights of several models, one tensor at a time."""
+    from burnish.errors import RunError, SettingsError
+    from burnish.merge import average as merge_average
+    from burnish.models import locate, weights_of
+    from burnish.runs.storage import publish
+
+    members = [weights_of(locate(m)) for m in models]
+    try:
+        shares = [float(part) for part in weights.split(",")] if weights else [1 / len(members)] * len(members)
+    except ValueError:
+        raise SettingsError(f"--weights {weights}: write numbers separated by commas, such as 0.7,0.3") from None
+    if out.exists():
+        raise RunError(f"{out} exists already; choose another --out")
+    bar = _Bar(out.with_name(out.name + ".draft"))
+    merge_average(members, coefficients=shares, work=bar)
+    publish(bar.folder, out)
+    print(out)
+
+
+def _write(path: Path, writer: Any, rows: Any) -> None:
+    """By rename, so that a file is whole or not there."""
+    from burnish.runs.storage import disk_errors
+
+    with disk_errors(path):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        draft = path.with_name(path.name + ".draft")
+        writer(rows, draft)
+        draft.replace(path)
+
+
+class _Bar:
+    """`protocols.Work` for a single verb: a scratch folder, no journal on disk, progress on stderr."""
+
+    def __init__(self, folder: Path | None = None) -> None:
+        import atexit
+        import shutil
+        import tempfile
+
+        self.scratch = Path(tempfile.mkdtemp(prefix="burnish-"))
+        atexit.register(shutil.rmtree, self.scratch, ignore_errors=True)
+        self.folder = folder or self.scratch / "artifact"
+        self.folder.mkdir(parents=True, exist_ok=True)
+        self.kept: dict[str, Any] = {}
+        self.journal = self
+
+    def get(self, key: str) -> Any | None:
+        return self.kept.get(key)
+
+    def put(self, key: str, value: Any) -> None:
+        self.kept[key] = value
+
+    def progress(self, done: int, total: int, note: str = "") -> None:
+        if sys.stderr.isatty():
+            print(f"\r{done}/{total} {note}\033[K", end="" if done < total else "\n", file=sys.stderr, flush=True)
+
+    def graded(self) -> Any:
+        """The responses and verdicts an evaluation left in its folder, side by side."""
+        from burnish.records import plain, read_parquet
+
+        responses = read_parquet(self.folder / "responses.parquet")
+        verdicts = {row.responses[0]: row for row in read_parquet(self.folder / "verdicts.parquet")}
+        for row in responses:
+            verdict = verdicts[row.id]
+            yield {**plain(row), "text": row.text, "score": verdict.score, "unscored": verdict.unscored}

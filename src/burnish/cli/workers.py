@@ -1,0 +1,172 @@
+"""Who does the work of a run: from command-line words to a policy, prompts, an annotator, checkers and a judge."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, fields
+from pathlib import Path
+from typing import Any
+
+from burnish.errors import DataError, SettingsError
+
+HELDOUT_SHARE = 0.2  # ASSUMED: share of a prompt file that is never trained on
+DEV_SHARE = 0.1  # ASSUMED: share that only chooses between checkpoints
+
+
+@dataclass(frozen=True)
+class Asked:
+    """What the command line said."""
+
+    policy: str = ""
+    prompts: str = ""
+    heldout: str = ""
+    annotator: str = ""
+
+
+@dataclass(frozen=True)
+class Chosen:
+    """The recipe's workers, and which of them are simulated."""
+
+    workers: Any
+    simulated: list[str]
+
+
+@dataclass(frozen=True)
+class Shape:
+    """What a dry run multiplies: parameters, tokens of a prompt, floating-point operations a second."""
+
+    parameters: int
+    prompt_tokens: int
+    flops: float
+    device: str
+
+
+def policy_weights(spec: str) -> Any:
+    """Weights of a folder, a hub id, or the embedded base."""
+    from burnish import microworld
+    from burnish.models import locate, weights_of
+
+    return weights_of(locate(spec)) if spec else microworld.base_weights()
+
+
+def assemble(module: Any, asked: Asked, settings: Any) -> Chosen:
+    """Build the workers of a recipe.
+
+    Raises:
+        SettingsError: a spec that does not exist, or an annotator that cannot judge these prompts.
+        DataError: an unreadable or empty file.
+    """
+    from burnish import microworld
+    from burnish.verify import CHECKERS
+
+    checkers = {**CHECKERS, **microworld.checkers()}
+    if not asked.prompts:
+        pools = embedded_prompts(settings)
+    else:
+        pools = file_prompts(asked)
+    annotator, judge, simulated = annotator_of(asked, [*pools["prompts"], *pools["heldout"]], checkers)
+    workers = module.Workers(
+        policy=policy_weights(asked.policy),
+        annotator=annotator,
+        checkers=checkers,
+        judge=judge,
+        examples=() if asked.prompts else tuple(microworld.few_shot(settings.seed)),
+        **pools,
+    )
+    return Chosen(workers, simulated)
+
+
+def embedded_prompts(settings: Any) -> dict[str, Any]:
+    """The microworld's prompts: a pool to draw rounds from, some to choose by, and held-out ones nobody trains on."""
+    from burnish import microworld
+
+    count = settings.rounds * (settings.annotated + settings.sampled)
+    families = len(microworld.FAMILIES)
+    dev = families * (3 if settings.annotated < 100 else 15)  # ASSUMED: enough to choose between checkpoints
+    heldout = families * (6 if settings.annotated < 100 else 60)  # at least 60 items a family, except at smoke scale
+    drawn = microworld.prompts("train", count + dev, seed=settings.seed)
+    return {
+        "prompts": drawn[dev:],
+        "dev": drawn[:dev],
+        "heldout": microworld.prompts("heldout", heldout, seed=settings.seed),
+    }
+
+
+def file_prompts(asked: Asked) -> dict[str, Any]:
+    """Prompts of a file; unless another file is given, a fifth by hash is held out and a tenth chooses checkpoints."""
+    import hashlib
+
+    from burnish.records import read_prompts
+
+    rows = read_prompts(Path(asked.prompts)).rows
+    held = list(read_prompts(Path(asked.heldout)).rows) if asked.heldout else []
+    pools: dict[str, list[Any]] = {"prompts": [], "dev": [], "heldout": held}
+    for row in rows:
+        place = int(hashlib.blake2b((row.task or row.id).encode(), digest_size=4).hexdigest(), 16) / 2**32
+        if place < HELDOUT_SHARE and not asked.heldout:
+            pools["heldout"].append(row)
+        else:
+            pools["dev" if HELDOUT_SHARE <= place < HELDOUT_SHARE + DEV_SHARE else "prompts"].append(row)
+    for name, part in pools.items():
+        if not part:
+            raise DataError(f"{asked.prompts} has {len(rows)} prompts, which leaves none for {name}; give more prompts")
+    return pools
+
+
+def annotator_of(asked: Asked, prompts: list[Any], checkers: dict[str, Any]) -> tuple[Any, Any, list[str]]:
+    """The annotator of a spec, the judge for pruning, and the roles that are simulated."""
+    from burnish import annotate, microworld
+
+    spec = asked.annotator or ("simulated" if not asked.prompts else "")
+    if spec == "simulated":
+        unknown = [p for p in prompts if not microworld.checks_known_truth(p)]
+        if unknown:
+            raise SettingsError(
+                f"--annotator simulated needs prompts of known truth, and {len(unknown)} are not the microworld's "
+                f"(the first: {unknown[0].source or unknown[0].id}); name a checker (math) or a reward model folder"
+            )
+        oracle = microworld.Oracle()
+        return annotate.Simulated(oracle=oracle), oracle, ["annotator", "judge"]
+    if not spec:
+        names = sorted({p.checker for p in prompts if p.checker})
+        said = f"these prompts name {', '.join(names)}" if names else "these prompts name no checker"
+        raise SettingsError(f"say who compares answers: --annotator CHECKER or a reward model folder ({said})")
+    if (Path(spec) / "config.json").exists():
+        from burnish.judge import RewardModel
+        from burnish.models import weights_of
+
+        return annotate.JudgeAnnotator(judge=RewardModel(weights=weights_of(spec))), None, []
+    if spec not in checkers:
+        from burnish.runs import nearest
+
+        raise SettingsError(f"--annotator {spec} is no checker and no reward model folder; {nearest(spec, checkers)}")
+    return annotate.CheckerAnnotator(checker=checkers[spec]), None, []
+
+
+def described(module: Any, settings: Any) -> dict[str, Any]:
+    """Every setting with its value, the report's value, and where the number comes from."""
+    from burnish.runs import sources
+
+    said, paper = sources(type(settings)), module.scale("paper")
+    table = {}
+    for field in fields(settings):
+        value, published, source = getattr(settings, field.name), getattr(paper, field.name), said[field.name]
+        kind = "DEVIATION" if source.kind == "source" and value != published else source.kind
+        table[field.name] = {"value": value, "paper": published, "kind": kind, "source": source.text}
+    return table
+
+
+def measure(asked: Asked) -> Shape:
+    """Parameters of the policy, tokens of its prompts, and the speed of a matrix product on this machine."""
+    from burnish.chat import load_chat
+    from burnish.models import matrix_rate, stream_tensors
+
+    weights = policy_weights(asked.policy)
+    parameters = sum(tensor.numel() for _, tensor in stream_tensors(Path(weights.path)))
+    flops, device = matrix_rate()
+    from burnish import microworld
+    from burnish.records import read_prompts
+
+    rows = read_prompts(Path(asked.prompts)).rows if asked.prompts else microworld.prompts("train", 50, seed=0)
+    chat = load_chat(weights.path, format="chatml")
+    lengths = [len(chat.encode_prompt(row.messages)) for row in list(rows)[:50]]
+    return Shape(parameters, sum(lengths) // len(lengths), flops, device)

@@ -1,0 +1,147 @@
+"""Token log-probabilities and response scores of a pack: through the packed core, or through plain padded batches.
+
+`prepare` decides once a model, by a probe: a tiny random input goes through both, in the model's own dtype. Where
+they differ, or the packed core refuses, the model keeps plain batches and the notice says why.
+"""
+
+from __future__ import annotations
+
+import warnings
+from typing import TYPE_CHECKING
+
+import torch
+
+from burnish.errors import ModelError
+from burnish.models.attention import NAME
+from burnish.models.forward import CORES, Core, packed_forward, read_plain
+from burnish.models.head import selected_logprobs, table_logprobs
+from burnish.models.pack import Pack, Row, build_pack
+from burnish.models.probe import prepare
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedModel
+
+
+def _core(model: PreTrainedModel) -> Core:
+    if model not in CORES:
+        notice = prepare(model)
+        if notice:
+            warnings.warn(notice, stacklevel=3)
+    core = CORES[model]
+    if core.packed and model.config.get_text_config()._attn_implementation != NAME:
+        raise ModelError(
+            "the model's attention was switched after `prepare`; call `prepare` again or leave the implementation alone"
+        )
+    return core
+
+
+def _by_threshold(pack: Pack, threshold: int | None) -> list[tuple[Pack, torch.Tensor]] | None:
+    """Packs with rows on one side of a rotary threshold, and the responses each holds; None when one pack will do."""
+    if threshold is None or int(pack.positions.max()) < threshold:
+        return None
+    sides: dict[bool, tuple[list[Row], list[int]]] = {}
+    number = 0
+    for row in pack.rows:
+        for one in [row] if pack.causal else [Row(row.prompt, (response,)) for response in row.responses]:
+            side = len(one.prompt) + sum(map(len, one.responses)) > threshold
+            rows, numbers = sides.setdefault(side, ([], []))
+            rows.append(one)
+            numbers += range(number, number + len(one.responses))
+            number += len(one.responses)
+    if len(sides) == 1 and not any(len(row.responses) > 1 for row in pack.rows):
+        return None
+    return [(build_pack(rows, causal=pack.causal), torch.tensor(numbers)) for rows, numbers in sides.values()]
+
+
+def _check_length(model: PreTrainedModel, pack: Pack) -> None:
+    limit = getattr(model.config.get_text_config(), "max_position_embeddings", None)
+    if limit is None or int(pack.positions.max()) < limit:
+        return
+    for number, row in enumerate(pack.rows):
+        sizes = [len(response) for response in row.responses]
+        longest = len(row.prompt) + (sum(sizes) if pack.causal else max(sizes))
+        if longest > limit:
+            raise ModelError(
+                f"row {number} of the batch has {longest} tokens but the model's context is {limit}; "
+                "drop or shorten such rows"
+            )
+
+
+def token_logprobs(
+    model: PreTrainedModel, pack: Pack, *, select: torch.Tensor | None = None, chunk: int | None = None
+) -> torch.Tensor:
+    """log p(token | what its response sees) of every response token, or of the selected ones.
+
+    Args:
+        model: a causal language model; prepared on first use if it is not yet.
+        pack: what to compute.
+        select: bool [N], or indices [K] into the N response tokens (order: row, response, token); None for all.
+        chunk: rows of the head at a time; None picks it by memory.
+
+    Returns:
+        [N] or [K], float32 at least, on the model's device; differentiable.
+
+    Raises:
+        ModelError: a row is longer than the model's context.
+    """
+    core = _core(model)
+    _check_length(model, pack)
+    wanted = torch.arange(pack.targets.shape[0])
+    if select is not None:
+        select = select.to(wanted.device)
+        wanted = wanted[select]
+    parts = _by_threshold(pack, core.threshold)
+    if parts is not None:
+        whole = _merge_tokens(model, pack, parts, chunk)
+        return whole[wanted.to(whole.device)]
+    targets, full = pack.targets, core.head is None
+    if core.packed:
+        states = packed_forward(model, pack, logits=full)
+        states = states.index_select(0, pack.read[wanted].to(states.device))
+        targets = targets[wanted].to(states.device)
+    else:
+        states, places = read_plain(model, pack, True, logits=full)
+        back = torch.empty_like(places)
+        back[places] = torch.arange(len(places))
+        states = states.index_select(0, back[wanted].to(states.device))
+        targets = targets[wanted].to(states.device)
+    if full:
+        return table_logprobs(states, targets)
+    return selected_logprobs(model.get_output_embeddings(), states, targets, core.head, chunk=chunk)
+
+
+def _merge_tokens(
+    model: PreTrainedModel, pack: Pack, parts: list[tuple[Pack, torch.Tensor]], chunk: int | None
+) -> torch.Tensor:
+    values, places = [], []
+    for part, numbers in parts:
+        values.append(token_logprobs(model, part, chunk=chunk))
+        places.append(torch.isin(pack.token_response, numbers).nonzero()[:, 0])
+    value, place = torch.cat(values), torch.cat(places)
+    return value[place.argsort().to(value.device)]
+
+
+def response_scores(model: PreTrainedModel, pack: Pack) -> torch.Tensor:
+    """The reward head on the last token of each response, where `AutoModelForSequenceClassification` reads it.
+
+    Returns:
+        [R], or [R, heads] where the head has several; in the model's dtype, at least float32; differentiable.
+    """
+    core = _core(model)
+    _check_length(model, pack)
+    score = getattr(model, "score", None)
+    if score is None:
+        raise ModelError(f"a {type(model).__name__} has no reward head; load it with `load_reward` or `new_reward`")
+    parts = _by_threshold(pack, core.threshold)
+    if parts is not None:
+        value = torch.cat([response_scores(model, part) for part, _ in parts])
+        return value[torch.cat([numbers for _, numbers in parts]).argsort().to(value.device)]
+    if core.packed:
+        hidden = packed_forward(model, pack)
+        states = hidden.index_select(0, pack.last.to(hidden.device))
+    else:
+        states, places = read_plain(model, pack, False)
+        states = states.index_select(0, places.argsort().to(states.device))
+    scores = score(states)
+    scores = scores.to(torch.promote_types(scores.dtype, torch.float32))
+    return scores[:, 0] if scores.shape[1] == 1 else scores

@@ -1,0 +1,295 @@
+"""Llama 3: six rounds of reward modelling, rejection sampling, SFT and DPO (The Llama 3 Herd of Models, section 4).
+
+      prompts -> two policies answer -> people compare -> reward model -> best of K -> SFT -> DPO -> average
+         ^        of the round before   4 strengths, edits   from the     cleaned,     from the    latest    at RM,
+         |                                                   pre-trained  pruned,      pre-trained batches   SFT and
+         |                                                   checkpoint   mixed        checkpoint            DPO
+         +---------------------------------- evaluate, promote <---------------------------------------------+
+
+Sections followed: 4.1 (modelling), 4.2.1 (preference data), 4.2.2 (SFT data, rejection sampling), 4.2.3 (cleaning,
+pruning). Out of reach and what stands in: people (the annotator that is given: a checker, a reward model, or the
+microworld's oracle, which the report marks as simulated), the topic classifier (the prompt's declared ability),
+the judge of the 3-point scale (the one that is given, or none), capability data of 4.3 (later work), model size.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from burnish import annotate, chat, curate, evaluate, judge, llm, merge, train
+from burnish.protocols import Annotator, Checker, Judge
+from burnish.records import Demonstration, Prompt, Sampling, Weights
+from burnish.runs import Call, Rows, Run
+
+
+@dataclass(frozen=True, kw_only=True)
+class Settings:
+    """Every number of the recipe. The comment is its source; `paper` holds the report's values."""
+
+    rounds: int  # §3.1: six rounds
+    seed: int  # ASSUMED: not reported
+    annotated: int  # ASSUMED: prompts compared in a round; the report does not say
+    heldout_pairs: int  # ASSUMED: held-out prompts compared, to measure the reward model
+    sampled: int  # ASSUMED: prompts for rejection sampling in a round; the report does not say
+    samples: int  # §3.8: K between 10 and 30 answers a prompt
+    temperature: float  # ASSUMED: 0.8 for English (§6)
+    top_p: float  # ASSUMED: 0.95 (§6)
+    new_tokens: int  # ASSUMED: longest answer
+    strength: int  # §3.3: only "better" (3) and "significantly better" (4) pairs are trained on
+    similarity: float  # ASSUMED: pairs above this edit similarity are dropped (§6: 0.9)
+    edits: bool  # §3.7: annotators edit the chosen answer; edited > chosen > rejected (§3.3)
+    selection: str  # §3.8: "reward" keeps the best of K under the reward model; "random" is a control
+    quality_quartile: float  # §3.10: share of best reward scores of a topic that count as high quality
+    apology_share: float  # ASSUMED: share of apologetic answers after capping (§6: 1 %)
+    exclamation_share: float  # ASSUMED: share of answers with more than two exclamation marks (§6: 3 %)
+    mixed: int  # ASSUMED: rows of the SFT mix; the report gives shares only (Table 7)
+    variants: int  # ASSUMED: models averaged at each stage (§3.6 does not say how many)
+    reward_lr: float  # ASSUMED: not reported
+    reward_epochs: int  # ASSUMED: not reported
+    reward_batch: int  # ASSUMED: not reported
+    sft_lr: float  # §3.4: 1e-5
+    sft_epochs: int  # ASSUMED: the report gives 8,500 to 9,000 steps (§3.4), not epochs
+    sft_batch: int  # ASSUMED: 128 (§6)
+    dpo_lr: float  # §3.5: 1e-5
+    dpo_epochs: int  # ASSUMED: 1 (§6)
+    dpo_batch: int  # ASSUMED: 128 (§6)
+    beta: float  # §3.5: 0.1
+    nll_weight: float  # §3.5: 0.2
+    schedule: str  # ASSUMED: cosine to 10 % (§6)
+    warmup: float  # ASSUMED: 3 % (§6)
+    weight_decay: float  # ASSUMED: not reported
+    clip: float  # ASSUMED: not reported
+    chat: str  # §3.2 is Llama 3's own format; a base model without a template gets this one
+    batch_tokens: int  # plumbing: token budget of a pack
+
+
+PAPER = Settings(
+    rounds=6, seed=0, annotated=100_000, heldout_pairs=2_000, sampled=100_000, samples=10, temperature=0.8, top_p=0.95,
+    new_tokens=2048, strength=3, similarity=0.9, edits=True, selection="reward", quality_quartile=0.25,
+    apology_share=0.01, exclamation_share=0.03, mixed=1_100_000, variants=2, reward_lr=1e-5, reward_epochs=1,
+    reward_batch=128, sft_lr=1e-5, sft_epochs=1, sft_batch=128, dpo_lr=1e-5, dpo_epochs=1, dpo_batch=128, beta=0.1,
+    nll_weight=0.2, schedule="cosine", warmup=0.03, weight_decay=0.1, clip=1.0, chat="llama3", batch_tokens=65_536,
+)  # fmt: skip
+
+# What a model of two million parameters needs instead: fewer rows, larger steps, shorter answers.
+LAPTOP = {
+    "rounds": 3, "annotated": 400, "heldout_pairs": 300, "sampled": 500, "samples": 10, "new_tokens": 48,
+    "temperature": 1.0, "top_p": 1.0, "apology_share": 0.15, "mixed": 500, "reward_lr": 3e-4, "reward_epochs": 2,
+    "reward_batch": 32, "sft_lr": 1e-3, "sft_epochs": 3, "sft_batch": 32, "dpo_lr": 1e-4, "dpo_batch": 32,
+    "weight_decay": 0.01, "chat": "chatml", "batch_tokens": 4096,
+}  # fmt: skip
+SMOKE = {
+    **LAPTOP, "rounds": 2, "annotated": 24, "heldout_pairs": 16, "sampled": 16, "samples": 4, "new_tokens": 32,
+    "mixed": 16, "reward_epochs": 1, "reward_batch": 8, "sft_epochs": 1, "sft_batch": 8, "dpo_batch": 8,
+}  # fmt: skip
+
+
+def scale(name: str) -> Settings:
+    """The settings of one of three scales: smoke, laptop, paper."""
+    return Settings(**{**vars(PAPER), **{"paper": {}, "laptop": LAPTOP, "smoke": SMOKE}[name]})
+
+
+@dataclass(frozen=True, kw_only=True)
+class Workers:
+    """Who answers, compares and grades. A recipe never asks which."""
+
+    policy: Weights
+    prompts: Sequence[Prompt]
+    heldout: Sequence[Prompt]
+    dev: Sequence[Prompt]
+    annotator: Annotator
+    checkers: Mapping[str, Checker]
+    judge: Judge | None = None
+    examples: Sequence[Demonstration] = ()
+
+
+@dataclass
+class State:
+    """What goes from round to round."""
+
+    base: Weights
+    policies: list[llm.Local]
+    grades: dict[str, float]
+    pool: Rows
+    heldout: Rows
+    dev: Rows
+    preferences: list[Rows] = field(default_factory=list)
+    drawn: list[Rows] = field(default_factory=list)
+
+
+def recipe(run: Run, s: Settings, w: Workers) -> Weights:
+    """All rounds. Returns the promoted weights of the last."""
+    pool = run.step("prompts", curate.take_prompts, w.prompts)
+    heldout = run.step("heldout", curate.take_prompts, w.heldout)
+    dev = run.step("dev", curate.take_prompts, w.dev)
+    has_chat = chat.has_template(w.policy.path)
+    base = w.policy if has_chat else run.step("base", train.give_chat, w.policy, format=s.chat)
+    policies, grades = first_policies(run, s, w, base, heldout)
+    state = State(base, policies, grades, pool, heldout, dev)
+    for number in range(1, s.rounds + 1):
+        with run.round(number):
+            state.preferences.append(preference_batch(run, s, w, state, number))
+            reward = reward_model(run, s, state, heldout_pairs(run, s, w, state, number))
+            mix = supervised_data(run, s, w, state, reward, number)
+            tuned = variants(run, s, "sft", train.train_sft, (base, mix), sft_settings(s))
+            chosen = variants(run, s, "dpo", train.train_dpo, (tuned[-1], state.preferences[-1]), dpo_settings(s))
+            promote(run, s, w, state, {"sft": tuned[-1], "dpo": chosen[0], "average": chosen[-1]})
+    return state.policies[0].weights
+
+
+def first_policies(run: Run, s: Settings, w: Workers, base: Weights, heldout: Rows) -> tuple[list[llm.Local], dict]:
+    """The base in the prompt styles it may answer in, best first: a base model knows no chat (ASSUMED: the report's
+    first round uses earlier chat models)."""
+    styles = [llm.Local(weights=base), llm.Local(weights=base, style="completion")]
+    if w.examples:
+        styles.append(llm.Local(weights=base, style="few-shot", examples=tuple(w.examples)))
+    scores = [run.step(f"start-{c.style}", evaluate.score_model, heldout, **grading(s, w, c)) for c in styles]
+    order = sorted(range(len(styles)), key=lambda i: -(scores[i].metrics["accuracy"] or 0.0))
+    return [styles[i] for i in order[:2]], scores[order[0]].metrics["by_ability"]
+
+
+def two_answers(run: Run, s: Settings, state: State, prompts: Rows, stage: str, number: int) -> list[Rows]:
+    """§3.7: two different policies of the round before answer."""
+    return [
+        run.step(f"{stage}-{letter}", llm.sample_responses, prompts, client=client, n=1, sampling=drawing(s, number, i))
+        for i, (letter, client) in enumerate(zip("ab", state.policies, strict=True))
+    ]
+
+
+def preference_batch(run: Run, s: Settings, w: Workers, state: State, number: int) -> Rows:
+    """§3.7: the annotator compares with four strengths and edits. §3.3: the gates."""
+    prompts = draw(run, s, state, "annotate-prompts", s.annotated)
+    answers = two_answers(run, s, state, prompts, "answers", number)
+    people = {"annotator": w.annotator, "edits": s.edits, "round": number}
+    verdicts = run.step("judgements", annotate.compare_pairs, prompts, answers, **people)
+    pairs = run.step("preferences", annotate.make_preferences, prompts, answers, verdicts, round=number)
+    return run.step("gated", curate.gate_pairs, pairs, strength=s.strength, similarity=s.similarity)
+
+
+def heldout_pairs(run: Run, s: Settings, w: Workers, state: State, number: int) -> Rows:
+    """The same comparison on held-out prompts, ungated and never trained on: what the reward model is measured by."""
+    settings = {"count": s.heldout_pairs, "grades": {}, "seed": s.seed}
+    prompts = run.step("heldout-prompts", curate.draw_prompts, state.heldout, **settings)
+    answers = two_answers(run, s, state, prompts, "heldout-answers", number)
+    people = {"annotator": w.annotator, "edits": s.edits, "round": number}
+    return run.step("heldout-pairs", annotate.annotate_pairs, prompts, answers, **people)
+
+
+def reward_model(run: Run, s: Settings, state: State, pairs: Rows) -> Weights:
+    """§3.3: Bradley-Terry without margin, on all preferences so far, from the pre-trained checkpoint."""
+    settings = {"lr": s.reward_lr, "epochs": s.reward_epochs, "batch_rows": s.reward_batch, **loop_settings(s)}
+    everything = run.step("reward-rows", curate.union, list(state.preferences))
+    reward = variants(run, s, "rm", train.train_reward, (state.base, everything), settings)[-1]
+    if reward.kind == "reward":
+        run.step("rm-accuracy", judge.pair_accuracy, pairs, reward=reward)
+    return reward
+
+
+def supervised_data(run: Run, s: Settings, w: Workers, state: State, reward: Weights, number: int) -> Rows:
+    """§3.8: best of K under the reward model. §3.9: rules. §3.10: topic and quality. Table 7: the mix."""
+    prompts = draw(run, s, state, "sample-prompts", s.sampled)
+    how = {"client": state.policies[0], "n": s.samples, "sampling": drawing(s, number, 2)}
+    samples = run.step("samples", llm.sample_responses, prompts, **how)
+    # Without a reward model (no pair so far) nothing is scored, and the steps below record 0 rows.
+    rewards: Any = []
+    if reward.kind == "reward":
+        rewards = run.step("rewards", judge.score_responses, prompts, samples, reward=reward)
+    choice = {"selection": s.selection, "seed": s.seed}
+    best = run.step("best", curate.best_of_k, prompts, samples, rewards, round=number, **choice)
+    run.step("best-accuracy", evaluate.best_of_accuracy, prompts, samples, best, checkers=w.checkers)
+    rules = curate.pattern_rules(apology=s.apology_share, exclamation=s.exclamation_share)
+    cleaned = run.step("cleaned", curate.clean, best, rules=rules)
+    pruned = run.step("pruned", curate.prune, cleaned, prompts, judge=w.judge, share=s.quality_quartile, **choice)
+    return run.step("mixed", curate.mix_rows, pruned, count=s.mixed, seed=s.seed)
+
+
+def variants(
+    run: Run, s: Settings, stage: str, function: Any, inputs: tuple[Weights, Rows], settings: dict
+) -> list[Weights]:
+    """§3.6: trainings that differ in data order and learning rate (ASSUMED: x 1, x 0.7, ...), and last their average.
+
+    Without rows the steps are recorded as skipped and the starting weights go on."""
+    calls = [
+        Call(
+            name=f"{stage}-{'abcdefgh'[i]}", function=function, inputs=inputs, otherwise=inputs[0],
+            settings={**settings, "lr": settings["lr"] * 0.7**i, "seed": s.seed + i},
+        )
+        for i in range(s.variants)
+    ]  # fmt: skip
+    members = run.together(*calls)
+    if len({member.id for member in members}) == 1:
+        return [*members, members[0]]
+    equal = [1 / len(members)] * len(members)
+    return [*members, run.step(f"{stage}-average", merge.average, members, coefficients=equal)]
+
+
+def promote(run: Run, s: Settings, w: Workers, state: State, candidates: dict[str, Weights]) -> None:
+    """Evaluate on held-out prompts, choose on others (dev); the two best of the round's and the incumbent go on."""
+    clients = {name: llm.Local(weights=weights) for name, weights in candidates.items()}
+    for name, client in clients.items():
+        run.step(f"scores-{name}", evaluate.score_model, state.heldout, **grading(s, w, client))
+    clients["incumbent"] = state.policies[0]
+    scores = {n: run.step(f"dev-{n}", evaluate.score_model, state.dev, **grading(s, w, c)) for n, c in clients.items()}
+    # On a tie the later stage wins, and the incumbent last.
+    order = ["average", "dpo", "sft", "incumbent"]
+    ranked = sorted(order, key=lambda name: -(scores[name].metrics["accuracy"] or 0.0))
+    second = next((n for n in ranked if clients[n] != clients[ranked[0]]), ranked[0])
+    run.step("promoted", evaluate.promoted, scores[ranked[0]], name=ranked[0], second=second)
+    state.policies = [clients[ranked[0]], clients[second]]
+    state.grades = scores[ranked[0]].metrics["by_ability"]
+
+
+def draw(run: Run, s: Settings, state: State, name: str, count: int) -> Rows:
+    """Prompts of this round, more of the abilities where the model lags, unused ones first."""
+    settings = {"count": count, "grades": state.grades, "seed": s.seed}
+    state.drawn.append(run.step(name, curate.draw_prompts, state.pool, list(state.drawn), **settings))
+    return state.drawn[-1]
+
+
+def loop_settings(s: Settings) -> dict[str, Any]:
+    """What all trainings share."""
+    return {
+        "schedule": s.schedule, "warmup": s.warmup, "weight_decay": s.weight_decay, "clip": s.clip,
+        "pack_tokens": s.batch_tokens,
+    }  # fmt: skip
+
+
+def sft_settings(s: Settings) -> dict[str, Any]:
+    """§3.4: cross-entropy on the target, prompt masked."""
+    return {"lr": s.sft_lr, "epochs": s.sft_epochs, "batch_rows": s.sft_batch, **loop_settings(s)}
+
+
+def dpo_settings(s: Settings) -> dict[str, Any]:
+    """§3.5: formatting tokens masked, NLL on the chosen answer; the reference is the model it starts from (ASSUMED)."""
+    own = {"beta": s.beta, "nll_weight": s.nll_weight, "lr": s.dpo_lr, "epochs": s.dpo_epochs}
+    return {**own, "batch_rows": s.dpo_batch, **loop_settings(s)}
+
+
+def drawing(s: Settings, number: int, stream: int) -> Sampling:
+    """How answers are drawn; each round and stream has its own random numbers."""
+    seed = 1000 * s.seed + 10 * number + stream
+    return Sampling(temperature=s.temperature, top_p=s.top_p, max_new_tokens=s.new_tokens, seed=seed)
+
+
+def grading(s: Settings, w: Workers, client: llm.Local) -> dict[str, Any]:
+    """Greedy answers, checked."""
+    greedy = Sampling(temperature=0.0, max_new_tokens=s.new_tokens)
+    return {"client": client, "checkers": w.checkers, "sampling": greedy}
+
+
+def plan(s: Settings, prompt_tokens: int, answer_tokens: int) -> list[tuple[str, int, int, str]]:
+    """(step, rows, tokens, kind of work) of every round, for a dry run; kind is `sample`, `score` or `train`."""
+    one, pair, rows = prompt_tokens + answer_tokens, prompt_tokens + 2 * answer_tokens, []
+    for r in range(1, s.rounds + 1):
+        pairs, drawn = s.annotated * r, s.sampled * s.samples
+        rows += [
+            (f"r{r}/answers", 2 * s.annotated, 2 * s.annotated * answer_tokens, "sample"),
+            (f"r{r}/rm x {s.variants}", pairs, s.variants * s.reward_epochs * pairs * pair, "train"),
+            (f"r{r}/samples", drawn, drawn * answer_tokens, "sample"),
+            (f"r{r}/rewards", drawn, s.sampled * prompt_tokens + drawn * answer_tokens, "score"),
+            (f"r{r}/sft x {s.variants}", s.mixed, s.variants * s.sft_epochs * s.mixed * one, "train"),
+            (f"r{r}/dpo x {s.variants}", s.annotated, s.variants * s.dpo_epochs * s.annotated * pair, "train"),
+        ]
+    return rows

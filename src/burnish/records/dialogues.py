@@ -1,0 +1,176 @@
+"""One row of any convention of the ecosystem as one shape: a context, its answer, or its ranked answers.
+
+Used by `conventions`, which reads the files and makes nouns. A convention is a set of columns and a function of a row.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any
+
+from burnish.records.nouns import Message
+
+Row = dict[str, Any]
+# Names of speakers in the wild -> ours. `ipython` is whatever a tool printed.
+ROLE = {
+    **dict.fromkeys(("system", "developer"), "system"),
+    **dict.fromkeys(("user", "human"), "user"),
+    **dict.fromkeys(("assistant", "gpt", "chatgpt", "model", "bing", "function_call"), "assistant"),
+    **dict.fromkeys(("tool", "function", "ipython", "observation", "function_response"), "ipython"),
+}
+
+
+class Unfit(Exception):
+    """One row is not what its convention asks for; the message says what is wrong and the fix."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Dialogue:
+    """Any convention's row in one shape: turns that wait for an answer, the answer, the ranked answers (best first)."""
+
+    context: tuple[Message, ...]
+    response: tuple[Message, ...] = ()
+    ranked: tuple[tuple[str, tuple[Message, ...]], ...] = ()
+    extra: Row = field(default_factory=dict)
+
+
+def _text(value: Any, what: str) -> str:
+    if isinstance(value, list) and value and all(isinstance(p, dict) and p.get("type") == "text" for p in value):
+        value = "".join(str(part.get("text", "")) for part in value)
+    if not isinstance(value, str):
+        raise Unfit(f"{what} is a {type(value).__name__}; it must be text")
+    if any("\ud800" <= character <= "\udfff" for character in value):
+        raise Unfit(f"{what} holds half of a surrogate pair, which is no text; mend the row")
+    return value
+
+
+def _message(item: Any) -> Message:
+    if not isinstance(item, dict):
+        raise Unfit(f"a message is a {type(item).__name__}; it must be an object with role and content")
+    said, value = item.get("role", item.get("from")), item.get("content", item.get("value"))
+    role = ROLE.get(str(said).lower())
+    if role is None:
+        raise Unfit(f"unknown role {said!r}; known are {', '.join(ROLE)}")
+    if not value and item.get("tool_calls"):
+        return Message(role=role, content=json.dumps(item["tool_calls"], ensure_ascii=False), end="message")
+    end = "message" if said == "function_call" or item.get("end") == "message" else "turn"
+    return Message(role=role, content=_text(value, f"the content of a {said} message"), end=end)
+
+
+def _messages(value: Any, role: str) -> tuple[Message, ...]:
+    """A dialogue from a list of messages, one message, or the text of one message by `role`."""
+    if isinstance(value, dict):
+        return (_message(value),)
+    if not isinstance(value, list) or (value and isinstance(value[0], dict) and value[0].get("type") == "text"):
+        return (Message(role=role, content=_text(value, f"the {role}'s text")),)
+    found = [_message(item) for item in value]
+    for index in range(len(found) - 1):
+        # A call waits for its result within the turn, whether or not the file says so.
+        if found[index].role == "assistant" and found[index + 1].role == "ipython":
+            found[index] = Message(role="assistant", content=found[index].content, end="message")
+    return tuple(found)
+
+
+def _split(dialogue: tuple[Message, ...]) -> tuple[tuple[Message, ...], tuple[Message, ...]]:
+    """Context and final answer: the answer is all that follows the last user message."""
+    cut = max((i for i, message in enumerate(dialogue) if message.role == "user"), default=-1) + 1
+    return dialogue[:cut], dialogue[cut:]
+
+
+def _gsm8k(row: Row) -> Dialogue:
+    answer = _text(row["answer"], "the column answer")
+    marked = answer.rpartition("####")[2].strip() if "####" in answer else answer.strip()
+    reference = marked.replace(",", "").lstrip("$")
+    if not re.fullmatch(r"[-+]?\d*\.?\d+(?:/\d+)?%?", reference):
+        raise Unfit(f"the answer ends in no '#### N' (found {marked[-30:]!r}); add the final number")
+    question = Message(role="user", content=_text(row["question"], "the column question"))
+    response = (Message(role="assistant", content=answer),)
+    return Dialogue(context=(question,), response=response, extra={"checker": "math", "reference": reference, **row})
+
+
+def _hh(text: str) -> tuple[Message, ...]:
+    """Anthropic's hh-rlhf form: turns opened by "Human:" and "Assistant:" on lines of their own."""
+    parts = re.split(r"(?:\A|\n\n)(Human|Assistant): ?", text)
+    if len(parts) < 3 or parts[0].strip():
+        raise Unfit("there is no prompt column, and chosen is no dialogue; add a column prompt")
+    names = {"Human": "user", "Assistant": "assistant"}
+    pairs = zip(parts[1::2], parts[2::2], strict=True)
+    return tuple(Message(role=names[who], content=said.strip()) for who, said in pairs)
+
+
+def _shared(one: tuple[Message, ...], two: tuple[Message, ...]) -> int:
+    """Length of the dialogue that two answers share, cut before the answer itself."""
+    same = next((i for i, (a, b) in enumerate(zip(one, two, strict=False)) if a != b), min(len(one), len(two)))
+    return max((i + 1 for i in range(same) if one[i].role in ("user", "ipython")), default=0)
+
+
+def _preference(row: Row) -> Dialogue:
+    before = next((row[name] for name in ("prompt", "conversations", "messages") if row.get(name) is not None), None)
+    names = [name for name in ("edited", "chosen", "rejected") if row.get(name) is not None]
+    if before is None and isinstance(row["chosen"], str):
+        answers = [_hh(_text(row[name], name)) for name in names]
+    else:
+        answers = [_messages(row[name], "assistant") for name in names]
+    context = () if before is None else _messages(before, "user")
+    if before is None:
+        cut = min(_shared(answers[0], other) for other in answers[1:])
+        context, answers = answers[0][:cut], [answer[cut:] for answer in answers]
+    elif all(len(answer) > len(context) and answer[: len(context)] == context for answer in answers):
+        answers = [answer[len(context) :] for answer in answers]
+    if not all(answer and answer[-1].role == "assistant" for answer in answers):
+        raise Unfit("chosen and rejected must end in an assistant's message")
+    return Dialogue(context=context, ranked=tuple(zip(names, answers, strict=True)), extra=row)
+
+
+def _alpaca(row: Row) -> Dialogue:
+    turns = [Message(role="system", content=_text(row["system"], "the column system"))] if row.get("system") else []
+    for pair in row.get("history") or ():
+        if not isinstance(pair, (list, tuple)) or len(pair) != 2:
+            raise Unfit("history must be a list of [question, answer] pairs")
+        turns += [Message(role="user", content=_text(pair[0], "history"))]
+        turns += [Message(role="assistant", content=_text(pair[1], "history"))]
+    asked = [_text(row[name], f"the column {name}") for name in ("instruction", "input") if row.get(name)]
+    context = (*turns, Message(role="user", content="\n".join(asked)))
+    output = row.get("output")
+    if isinstance(output, list):
+        if len(output) != 2:
+            raise Unfit(f"output is a list of {len(output)}; it must be one text, or [better, worse]")
+        # The form of pairwise Alpaca files: output = [better, worse].
+        pair = tuple(_messages(answer, "assistant") for answer in output)
+        return Dialogue(context=context, ranked=(("chosen", pair[0]), ("rejected", pair[1])), extra=row)
+    return Dialogue(context=context, response=_messages(output, "assistant") if output else (), extra=row)
+
+
+def _turns(column: str) -> Callable[[Row], Dialogue]:
+    def read(row: Row) -> Dialogue:
+        dialogue = _messages(row[column], "user")
+        if row.get("system"):
+            dialogue = (Message(role="system", content=_text(row["system"], "the column system")), *dialogue)
+        context, response = _split(dialogue)
+        return Dialogue(context=context, response=response, extra=row)
+
+    return read
+
+
+def _completion(row: Row) -> Dialogue:
+    context, response = _messages(row["prompt"], "user"), _messages(row["completion"], "assistant")
+    return Dialogue(context=context, response=response, extra=row)
+
+
+def _prompt(row: Row) -> Dialogue:
+    return Dialogue(context=_messages(row["prompt"], "user"), extra=row)
+
+
+# In the order of detection: the first whose columns are all there.
+CONVENTIONS: dict[str, tuple[tuple[str, ...], Callable[[Row], Dialogue]]] = {
+    "GSM8K": (("question", "answer"), _gsm8k),
+    "preference": (("chosen", "rejected"), _preference),
+    "prompt-completion": (("prompt", "completion"), _completion),
+    "messages": (("messages",), _turns("messages")),
+    "ShareGPT": (("conversations",), _turns("conversations")),
+    "Alpaca": (("instruction",), _alpaca),
+    "prompt": (("prompt",), _prompt),
+}

@@ -1,0 +1,90 @@
+"""Training curves: losses of SFT and reward modelling, and DPO's log-probabilities of chosen and rejected."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import Any
+
+from burnish.report.charts import Figure, Line, line_chart, thin
+from burnish.report.reading import Evidence, short_name
+from burnish.runs import StepView
+
+# What a key may be called; the first one found is read. `chosen` and `rejected` are mean log p per trained token.
+CHOSEN = ("chosen", "chosen_logprob", "chosen_logprobs", "logprob_chosen", "logps/chosen")
+REJECTED = ("rejected", "rejected_logprob", "rejected_logprobs", "logprob_rejected", "logps/rejected")
+STYLES = {"sft": "s-sft", "dpo": "s-dpo", "reward": "s-rm", "other": "s-other"}
+
+
+def _points(curve: Sequence[dict[str, Any]], keys: Sequence[str]) -> list[tuple[float, float]]:
+    """(step, value) of the first key that occurs; lines without it, or with a value that is not finite, are left out."""
+    key = next((name for name in keys if any(name in line for line in curve)), None)
+    found = []
+    for index, line in enumerate(curve):
+        value = line.get(key) if key else None
+        if isinstance(value, (int, float)) and math.isfinite(value):
+            found.append((float(line.get("step", index + 1)), float(value)))
+    return found
+
+
+def _family(step: StepView, curve: Sequence[dict[str, Any]]) -> str:
+    if step.kind == "reward":
+        return "reward"
+    if _points(curve, CHOSEN) and _points(curve, REJECTED):
+        return "dpo"
+    return "sft" if short_name(step).startswith("sft") else "other"
+
+
+def _figure(title: str, lines: list[Line], y_label: str, where: str) -> Figure | None:
+    """A figure of the lines that have points; its words give first and last value."""
+    thinned, each = [], 1
+    for line in lines:
+        if line.points:
+            points, run = thin(line.points)
+            each = max(each, run)
+            thinned.append(Line(name=line.name, points=points, style=line.style, dashed=line.dashed))
+    if not thinned:
+        return None
+    ends = [f"{ln.name} from {ln.points[0][1]:.3g} to {ln.points[-1][1]:.3g}" for ln in thinned]
+    spoken = f"{title}, {where}: " + "; ".join(ends)
+    note = f"Each point is the mean of {each} steps." if each > 1 else ""
+    legend = [(f"{ln.style}{' dashed' if ln.dashed else ''}", "line", ln.name) for ln in thinned]
+    return Figure(title=title, svg=line_chart(spoken, thinned, y_label=y_label), note=note, legend=legend)
+
+
+def _losses(title: str, found: Sequence[tuple[StepView, list]], style: str, where: str) -> Figure | None:
+    lines = [
+        Line(name=short_name(step), points=_points(curve, ("loss",)), style=style, dashed=index % 2 == 1)
+        for index, (step, curve) in enumerate(found)
+    ]
+    return _figure(title, lines, "loss, nats", where)
+
+
+def _log_probabilities(found: Sequence[tuple[StepView, list]], where: str) -> Figure | None:
+    lines = []
+    for index, (step, curve) in enumerate(found):
+        for words, keys, style in (("chosen", CHOSEN, "s-chosen"), ("rejected", REJECTED, "s-rejected")):
+            name = f"{words}, {short_name(step)}"
+            lines.append(Line(name=name, points=_points(curve, keys), style=style, dashed=index % 2 == 1))
+    return _figure("DPO: log-probabilities", lines, "mean log p per token, nats", where)
+
+
+def training(evidence: Evidence) -> list[dict[str, Any]]:
+    """Per group of steps, the figures of all steps that left a curve."""
+    groups = []
+    for number, steps in evidence.groups:
+        where = "before the rounds" if number is None else f"round {number}"
+        found: dict[str, list[tuple[StepView, list]]] = {name: [] for name in STYLES}
+        for step in steps:
+            if step.kind != "skipped" and (curve := [line for line in step.curve() if isinstance(line, dict)]):
+                found[_family(step, curve)].append((step, curve))
+        figures = [
+            _losses("Reward model: loss", found["reward"], STYLES["reward"], where),
+            _losses("SFT: loss", found["sft"], STYLES["sft"], where),
+            _log_probabilities(found["dpo"], where),
+            _losses("DPO + NLL: loss", found["dpo"], STYLES["dpo"], where),
+            _losses("Training: loss", found["other"], STYLES["other"], where),
+        ]
+        if shown := [figure for figure in figures if figure]:
+            groups.append({"title": where.capitalize(), "figures": shown})
+    return groups

@@ -1,0 +1,111 @@
+"""The table base -> each round, the reward model's held-out accuracy, and what best-of-K gains."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from burnish.records import Score
+from burnish.report.charts import Figure, Mark, interval_chart
+from burnish.report.reading import Evidence, percent, points
+from burnish.report.stages import ALL, Progress, said
+
+MEAN, BEST = "mean of K", "best of K"
+STRENGTH = "strength "
+
+
+def _rows(evidence: Evidence, name: str, number: int | None) -> list[Score]:
+    step = evidence.find(name, number)
+    return evidence.scores.get(step.name, []) if step else []
+
+
+def _task(rows: Sequence[Score], task: str) -> Score | None:
+    return next((row for row in rows if row.task == task), None)
+
+
+def table(evidence: Evidence, progress: Progress) -> dict[str, Any]:
+    """The headline table. One row for the base, one a round; a column a kind of stage, in order of appearance."""
+    keys = {stage.key: stage.label for stage in progress.stages if stage.round is not None}
+    rows = []
+    if progress.base:
+        cells = [said(progress.base.overall)] + [None] * (len(keys) - 1) if keys else [said(progress.base.overall)]
+        rows.append({"label": "base", "pairs": None, "gain": None, "cells": cells, "base": True})
+    for number in evidence.rounds:
+        scored = {stage.key: stage for stage in progress.stages if stage.round == number}
+        gains = _rows(evidence, "best-accuracy", number)
+        mean, best = _task(gains, MEAN), _task(gains, BEST)
+        gain = None
+        if mean and best and mean.value is not None and best.value is not None:
+            difference = points(best.value - mean.value)
+            gain = {"value": difference, "interval": f"{percent(mean.value)} → {percent(best.value)}", "note": ""}
+        cells = [said(scored[key].overall) if key in scored else None for key in keys]
+        pairs = said(_task(_rows(evidence, "rm-accuracy", number), ALL))
+        rows.append({"label": f"round {number}", "pairs": pairs, "gain": gain, "cells": cells, "base": False})
+    simulated = any((step := evidence.find("heldout-pairs", n)) and evidence.simulated(step) for n in evidence.rounds)
+    return {"columns": list(keys.values()), "rows": rows, "pairs_simulated": simulated, "span": max(len(keys), 1)}
+
+
+def _series(
+    title: str, slots: list[str], series: Sequence[tuple[str, str, str, Sequence[Score | None]]], note: str
+) -> Figure | None:
+    """A small interval chart of series (name, style, shape, scores by slot), each joined by a line."""
+    marks, lines = [], []
+    for index, (name, style, shape, scores) in enumerate(series):
+        aside = (index - (len(series) - 1) / 2) * min(0.16, 0.6 / max(len(series), 1))
+        spots = []
+        for slot, row in enumerate(scores):
+            if row is None or row.value is None:
+                continue
+            facts = said(row) or {}
+            hint = f"{slots[slot]}, {name}: {facts['value']} ({facts['interval']}), {facts['note']}"
+            spots.append((slot + aside, row.value))
+            label = f"{100 * row.value:.0f}" if len(series) <= 2 else ""
+            mark = {"low": row.low, "high": row.high, "style": style, "shape": shape, "hint": hint, "label": label}
+            marks.append(Mark(slot=slot + aside, value=row.value, **mark))
+        lines.append((style, spots))
+    if not marks:
+        return None
+    spoken = f"{title}: " + "; ".join(mark.hint for mark in marks)
+    shown = [(style, shape, name) for name, style, shape, scores in series if any(scores)]
+    svg = interval_chart(spoken, slots, marks, lines=lines, size=(300, 180))
+    return Figure(title=title, svg=svg, note=note, legend=shown if len(series) > 1 else ())
+
+
+def small_figures(evidence: Evidence) -> list[Figure]:
+    """Beside the headline: RM pair accuracy by round, best of K against mean of K by round."""
+    rounds = evidence.rounds
+    slots = [f"r{n}" for n in rounds]
+    pairs = [_task(_rows(evidence, "rm-accuracy", n), ALL) for n in rounds]
+    gains = {n: _rows(evidence, "best-accuracy", n) for n in rounds}
+    best = [_task(gains[n], BEST) for n in rounds]
+    mean = [_task(gains[n], MEAN) for n in rounds]
+    found = [
+        _series("Reward model, held-out pairs in the right order", slots, [("all pairs", "s-rm", "circle", pairs)], ""),
+        _series(
+            "True accuracy of K samples",
+            slots,
+            [(MEAN, "s-all", "square", mean), (BEST, "s-chosen", "circle", best)],
+            "On the round's sampling prompts, not on held-out ones.",
+        ),
+    ]
+    return [figure for figure in found if figure]
+
+
+def reward_section(evidence: Evidence) -> dict[str, Any]:
+    """Held-out pair accuracy by the annotator's strength (picture) and by every other split (table)."""
+    rows = {n: _rows(evidence, "rm-accuracy", n) for n in evidence.rounds}
+    tasks = list(dict.fromkeys(row.task for found in rows.values() for row in found))
+    strengths = sorted(task for task in tasks if task.startswith(STRENGTH))
+    looks = [("s-r1", "diamond"), ("s-r2", "square"), ("s-r3", "circle"), ("s-r4", "triangle")]
+    series = [
+        (f"round {n}", *looks[i % len(looks)], [_task(found, task) for task in strengths])
+        for i, (n, found) in enumerate(rows.items())
+    ]
+    slots = [task.removeprefix(STRENGTH) for task in strengths]
+    figure = _series("Pair accuracy by the annotator's strength", slots, series, "4 is significantly better, 1 marginally.")
+    order = [ALL, *strengths, *[t for t in tasks if t not in strengths and t != ALL]]
+    shown = [task for task in order if task in tasks]
+    columns = [n for n, found in rows.items() if found]
+    body = [{"task": task, "cells": [said(_task(rows[n], task)) for n in columns]} for task in shown]
+    simulated = any((step := evidence.find("heldout-pairs", n)) and evidence.simulated(step) for n in evidence.rounds)
+    return {"figure": figure, "columns": columns, "rows": body, "simulated": simulated}

@@ -1,0 +1,118 @@
+"""A tiny random Llama folder with its own byte-level tokenizer, and rows to train it on."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from burnish.models import weights_of
+from burnish.records import Candidate, Demonstration, Message, Preference, Weights
+
+CHATML = (
+    "{% for message in messages %}<|im_start|>{{ message['role'] }}\n{{ message['content'] }}<|im_end|>\n{% endfor %}"
+    "{% if add_generation_prompt %}<|im_start|>assistant\n{% endif %}"
+)
+LOOP: dict[str, Any] = {
+    "lr": 3e-3,
+    "epochs": 2,
+    "batch_rows": 4,
+    "warmup": 0.1,
+    "schedule": "cosine",
+    "seed": 3,
+    "weight_decay": 0.01,
+    "clip": 1.0,
+}
+
+
+@dataclass
+class Folders:
+    """The plain part of `protocols.Work`: two folders and how often progress was told."""
+
+    folder: Path
+    scratch: Path
+    told: list[int] = field(default_factory=list)
+
+    def progress(self, done: int, total: int, note: str = "") -> None:
+        self.told.append(done)
+
+
+def folders(place: Path) -> Folders:
+    for name in ("artifact", "scratch"):
+        (place / name).mkdir(parents=True, exist_ok=True)
+    return Folders(place / "artifact", place / "scratch")
+
+
+def make_model(place: Path, *, seed: int = 0, template: str | None = CHATML, scale: float = 4.0) -> Weights:
+    """A 2-layer Llama of 32 channels. `scale` enlarges its weights, so that attention is far from uniform."""
+    from tokenizers import Tokenizer, decoders, models, pre_tokenizers
+    from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
+
+    alphabet = sorted(pre_tokenizers.ByteLevel.alphabet())
+    special = ["<|endoftext|>", "<|im_start|>", "<|im_end|>"] if template else ["<|endoftext|>"]
+    inner = Tokenizer(models.BPE(vocab={c: i for i, c in enumerate(alphabet)}, merges=[]))
+    inner.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
+    inner.decoder = decoders.ByteLevel()
+    inner.add_special_tokens(special)
+    stop = "<|im_end|>" if template else "<|endoftext|>"
+    tokenizer = PreTrainedTokenizerFast(tokenizer_object=inner, eos_token=stop, pad_token="<|endoftext|>")
+    tokenizer.chat_template = template
+    torch.manual_seed(seed)
+    config = LlamaConfig(
+        vocab_size=len(tokenizer),
+        hidden_size=32,
+        intermediate_size=48,
+        num_hidden_layers=2,
+        num_attention_heads=4,
+        num_key_value_heads=2,
+        max_position_embeddings=256,
+        tie_word_embeddings=True,
+        eos_token_id=tokenizer.eos_token_id,
+        pad_token_id=tokenizer.pad_token_id,
+        bos_token_id=None,
+    )
+    model = LlamaForCausalLM(config)
+    with torch.no_grad():
+        for parameter in model.parameters():
+            if parameter.ndim > 1:
+                parameter.mul_(scale)
+    model.generation_config.eos_token_id = tokenizer.eos_token_id
+    place.mkdir(parents=True, exist_ok=True)
+    model.save_pretrained(place)
+    tokenizer.save_pretrained(place)
+    return weights_of(place)
+
+
+def said(role: str, content: str, end: str = "turn") -> Message:
+    return Message(role=role, content=content, end=end)
+
+
+def demonstrations(count: int = 10) -> list[Demonstration]:
+    """Short sums; every third answer is a call, what the tool printed, and a closing answer."""
+    rows = []
+    for i in range(count):
+        answer: tuple[Message, ...] = (said("assistant", f"{i + 2}" + "." * (i % 4)),)
+        if i % 3 == 2:
+            answer = (said("assistant", f"add {i}", "message"), said("ipython", f"got {i + 2}"), *answer)
+        context = (said("user", f"{i} + 2" + "?" * (i % 5)),)
+        rows.append(Demonstration(prompt=f"p{i}", context=context, response=answer))
+    return rows
+
+
+def preferences(count: int = 10, ways: tuple[int, ...] = (2, 3)) -> list[Preference]:
+    """Right beats wrong; every second row has an edited answer on top; some answers hold several messages."""
+    rows = []
+    for i in range(count):
+        texts = [("edited", f"{i + 2}!"), ("chosen", f"{i + 2}"), ("rejected", f"{i + 3} or so")]
+        texts = texts[-ways[i % len(ways)] :]
+        candidates = []
+        for role, text in texts:
+            messages: tuple[Message, ...] = (said("assistant", text),)
+            if i % 4 == 3:
+                messages = (said("assistant", "look", "message"), said("ipython", f"saw {i}"), *messages)
+            candidates.append(Candidate(role=role, messages=messages))
+        context = (said("system", "Sum."), said("user", f"{i} + 2"))
+        rows.append(Preference(prompt=f"p{i}", context=context, candidates=tuple(candidates), strength=3))
+    return rows

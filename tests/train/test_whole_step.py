@@ -1,0 +1,203 @@
+"""A whole optimiser step against a flat second implementation, and against itself under every split.
+
+The second implementation pads, runs the eager forward of a freshly loaded model on every prompt with each of its
+answers, takes `log_softmax` of full logits, and reads masks straight from the chat room: no pack, no prefix sharing,
+no selection.
+"""
+
+from __future__ import annotations
+
+import itertools
+
+import pytest
+import torch
+
+from burnish.chat import load_chat
+from burnish.models import load_causal, new_reward, prepare
+from burnish.runs.compute import Compute, computing
+from burnish.train.batch import encode_all, packs
+from burnish.train.objectives import Contrast, Imitation, Place, Ranking
+from tests.train.material import demonstrations, make_model, preferences
+
+DTYPE = "float64"
+
+
+@pytest.fixture(scope="module")
+def other(tmp_path_factory):
+    return make_model(tmp_path_factory.mktemp("reference"), seed=9)
+
+
+def place_of(base, chat):
+    return Place(
+        base=base, stop_ids=tuple(chat.stop_ids), pack_tokens=500, seed=0, dtype=DTYPE, device="cpu", scratch=None
+    )
+
+
+def mine(base, method, rows, *, split, share=True):
+    """Loss and gradient of the whole batch through the product, in the given split."""
+    chat = load_chat(base.path)
+    with computing(Compute(dtype=DTYPE)):
+        model = load_causal(base, dtype=DTYPE)
+        if method.kind == "reward":
+            model = new_reward(base, dtype=DTYPE)
+            settle_head(model)
+        prepare(model)
+        method.share_prefix = share
+        examples, lost = encode_all(method.encode, chat, rows, max_length=256, refuse_above=0.0)
+        assert not lost
+        method.before(model, examples, place_of(base, chat))
+        units = method.units(examples)
+        total = 0.0
+        for part in split(examples):
+            loss, _ = method.part(model, part, units)
+            loss.backward()
+            total += loss.item()
+    return total, gradients(model)
+
+
+def settle_head(model):
+    with torch.no_grad():
+        model.score.weight.copy_(torch.linspace(-1, 1, model.score.weight.numel()).view_as(model.score.weight))
+
+
+def gradients(model):
+    return {n: p.grad.clone() for n, p in model.named_parameters() if p.grad is not None}
+
+
+def padded_logprobs(model, encoded):
+    """[R, L - 1] log p of each next token, from full logits of a right-padded batch, and the padded masks."""
+    length = max(len(e.ids) for e in encoded)
+
+    def pad(values):
+        return torch.tensor([list(v) + [0] * (length - len(v)) for v in values])
+
+    ids = pad([e.ids for e in encoded])
+    attention = pad([[1] * len(e.ids) for e in encoded])
+    logits = model(input_ids=ids, attention_mask=attention).logits
+    logprobs = torch.log_softmax(logits, -1)[:, :-1].gather(-1, ids[:, 1:, None]).squeeze(-1)
+    trained = pad([e.trained for e in encoded])[:, 1:].bool()
+    formatting = pad([e.formatting for e in encoded])[:, 1:].bool()
+    return logprobs, trained, formatting
+
+
+def eager(base):
+    from transformers import AutoModelForCausalLM
+
+    return AutoModelForCausalLM.from_pretrained(base.path, dtype=torch.float64, attn_implementation="eager").eval()
+
+
+def flat_sft(base, rows):
+    model, chat = eager(base), load_chat(base.path)
+    logprobs, trained, _ = padded_logprobs(model, [chat.encode(r.context, r.response) for r in rows])
+    loss = -logprobs[trained].sum() / trained.sum()
+    loss.backward()
+    return loss.item(), gradients(model)
+
+
+def flat_dpo(base, reference, rows, beta, nll_weight):
+    model, frozen, chat = eager(base), eager(reference), load_chat(base.path)
+    loss = 0.0
+    for row in rows:
+        pair = [chat.encode(row.context, row.candidates[k].messages) for k in (0, -1)]
+        logprobs, trained, formatting = padded_logprobs(model, pair)
+        with torch.no_grad():
+            old, _, _ = padded_logprobs(frozen, pair)
+        ratio = [(logprobs - old)[k][trained[k] & ~formatting[k]].sum() for k in (0, 1)]
+        dpo = -torch.log(torch.sigmoid(beta * (ratio[0] - ratio[1])))
+        loss = loss + (dpo - nll_weight * logprobs[0][trained[0]].mean()) / len(rows)
+    loss.backward()
+    return loss.item(), gradients(model)
+
+
+def flat_reward(base, rows):
+    from transformers import AutoModel
+
+    chat = load_chat(base.path)
+    body = AutoModel.from_pretrained(base.path, dtype=torch.float64, attn_implementation="eager").eval()
+    head = torch.linspace(-1, 1, body.config.hidden_size, dtype=torch.float64).requires_grad_()
+    loss = 0.0
+    for row in rows:
+        scores = []
+        for candidate in row.candidates:
+            ids = torch.tensor([chat.encode(row.context, candidate.messages).ids])
+            scores.append(body(input_ids=ids).last_hidden_state[0, -1] @ head)
+        pairs = [-torch.log(torch.sigmoid(a - b)) for a, b in itertools.combinations(scores, 2)]
+        loss = loss + sum(pairs) / len(pairs) / len(rows)
+    loss.backward()
+    found = {f"model.{n}": g for n, g in gradients(body).items()}
+    return loss.item(), {**found, "score.weight": head.grad[None]}
+
+
+def agree(first, second, tolerance=1e-6):
+    assert first[0] == pytest.approx(second[0], rel=tolerance)
+    assert set(first[1]) == set(second[1])
+    for name, gradient in first[1].items():
+        assert gradient.norm() > 0, name
+        assert (gradient - second[1][name]).norm() <= tolerance * second[1][name].norm(), name
+
+
+def whole(examples):
+    return [examples]
+
+
+def test_sft_agrees_with_the_flat_implementation(base):
+    agree(mine(base, Imitation(), demonstrations(), split=whole), flat_sft(base, demonstrations()))
+
+
+def test_dpo_agrees_with_the_flat_implementation(base, other):
+    method = Contrast(beta=0.1, nll_weight=0.2, reference=other)
+    agree(mine(base, method, preferences(), split=whole), flat_dpo(base, other, preferences(), 0.1, 0.2))
+
+
+def test_reward_agrees_with_the_flat_implementation(base):
+    agree(mine(base, Ranking(), preferences(), split=whole), flat_reward(base, preferences()))
+
+
+SPLITS = {
+    "one by one": lambda examples: [[e] for e in examples],
+    "reversed halves": lambda examples: [examples[5:][::-1], examples[:5][::-1]],
+    "packs of 150 tokens": lambda examples: list(packs(examples, budget=150)),
+}
+
+
+@pytest.mark.parametrize("split", SPLITS.values(), ids=SPLITS)
+@pytest.mark.parametrize("share", [True, False], ids=["shared", "repeated"])
+@pytest.mark.parametrize("name", ["sft", "reward", "dpo"])
+def test_every_split_gives_the_same_loss_and_gradient(base, other, name, share, split):
+    make = {
+        "sft": Imitation,
+        "reward": Ranking,
+        "dpo": lambda: Contrast(beta=0.1, nll_weight=0.2, reference=other),
+    }[name]
+    rows = demonstrations() if name == "sft" else preferences()
+    agree(mine(base, make(), rows, split=split, share=share), mine(base, make(), rows, split=whole))
+
+
+def test_at_the_reference_dpo_costs_ln_2_and_a_fifth_of_the_nll(base):
+    chat = load_chat(base.path)
+    loss, _ = mine(base, Contrast(beta=0.1, nll_weight=0.2), preferences(), split=whole)
+    model, nll = eager(base), 0.0
+    with torch.no_grad():
+        for row in preferences():
+            logprobs, trained, _ = padded_logprobs(model, [chat.encode(row.context, row.candidates[0].messages)])
+            nll -= logprobs[trained].mean().item() / 10
+    assert loss == pytest.approx(0.6931471805599453 + 0.2 * nll, rel=1e-9)
+
+
+def test_equal_answers_give_no_dpo_gradient(base):
+    from burnish.records import Candidate, Preference
+
+    rows = [
+        Preference(
+            prompt=r.prompt,
+            context=r.context,
+            candidates=(
+                Candidate(role="chosen", messages=r.candidates[0].messages),
+                Candidate(role="rejected", messages=r.candidates[0].messages),
+            ),
+        )
+        for r in preferences(4)
+    ]
+    _, none = mine(base, Contrast(beta=0.1, nll_weight=0.0), rows, split=whole)
+    _, some = mine(base, Contrast(beta=0.1, nll_weight=0.0), preferences(4), split=whole)
+    assert all(none[name].norm() < 1e-12 * some[name].norm() for name in some)
