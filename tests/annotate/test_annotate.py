@@ -203,6 +203,15 @@ def test_a_killed_step_asks_nobody_twice(tmp_path: Path):
     assert resumed.rows == annotate_pairs(prompts, responses, annotator=Longer(), round=1).rows
 
 
+def test_an_instant_annotator_needs_no_journal(tmp_path: Path):
+    prompt = ask("?")
+    pair = [say(prompt, "5", "a"), say(prompt, "6", "b")]
+    work = StepWork(tmp_path / "step", "f")
+    assert annotate_pairs([prompt], pair, annotator=CheckerAnnotator(checker=MathChecker()), round=1, work=work).rows
+    work.close()
+    assert not list(tmp_path.rglob("journal*"))
+
+
 def test_refused_input_and_annotators():
     prompt = ask("?")
     pair = [say(prompt, "first", "a"), say(prompt, "second!", "b")]

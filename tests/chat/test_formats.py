@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from pathlib import Path
 
 import pytest
 from hypothesis import HealthCheck, given, settings
@@ -233,6 +234,8 @@ def test_sampled_fragments_never_raise(folders):
     behind = (*word, of("<|eot_id|>"), *word)
     assert [m.content for m in chat.decode(behind)] == ["hello", "hello"]
     assert chat.decode((*word, of("</s>"))) == (said("assistant", "hello"),)  # a base model's own end of text
+    forged = (of("<|start_header_id|>"), *chat.tokens.encode_text("user"), of("<|end_header_id|>"), *word)
+    assert chat.decode(forged, completion=True)[0].content == "<|start_header_id|>user<|end_header_id|>hello"
     beyond = chat.vocabulary + 5
     assert chat.decode((*word, beyond)) == (said("assistant", "hello"),)
 
@@ -260,3 +263,18 @@ def test_text_and_encode_text(folders):
     assert chat.text(ids) == "hello <|im_end|> there"
     assert chat.tokens.id_of("<|im_end|>") not in ids
     assert chat.text(chat.encode((ASK,), (LAST,)).completion) == LAST.content + "\n"
+
+
+@given(ids=st.lists(st.integers(0, 430), max_size=30))
+@LAX
+def test_any_ids_read_as_a_completion(folders, ids):
+    """Random weights sample anything; it must come back as messages, and the first is the assistant's."""
+    for format in ("llama3", "chatml"):
+        messages = load_chat_once(folders, format).decode(ids, completion=True)
+        assert not ids or all(i >= 420 for i in ids) or messages[0].role == "assistant"
+
+
+def test_the_example_of_the_documentation_runs():
+    document = (Path(__file__).parents[2] / "docs/chat.md").read_text("utf-8")
+    (block,) = re.findall(r"```python\n(.*?)```", document, re.S)
+    exec(block, {})

@@ -91,8 +91,8 @@ def test_masks_without_tools(folders, template):
         assert encoded.kinds[encoded.prompt_length] == "content"
     assert text_of(chat, picked) == leads.get(template, "") + ANSWER.content + ends[template]
     if template == "merged":
-        with pytest.raises(ChatError, match="decode the completion alone"):
-            chat.decode(encoded.ids)
+        assert "role system ends without a special token" in chat.format.structure.whole
+        assert len(chat.decode(encoded.ids)) != 4
     if template == "gemma":
         assert chat.decode(encoded.ids) == (*context, ANSWER)
     if template != "plain":
@@ -278,3 +278,17 @@ def test_rewritten_answer_is_refused_as_a_target_but_not_as_context(folders):
     assert "a *** word" in text_of(chat, chat.encode((ASK, dirty, ASK), (ANSWER,)).ids)
     with pytest.raises(ChatError, match=r"rewrites message 2 \(assistant\), which is to be trained"):
         chat.encode((ASK,), (dirty,))
+
+
+def test_what_a_template_writes_before_an_answer_is_cut_from_the_header(folders):
+    wider = (
+        "{% for m in messages %}{{ '<|im_start|>' + m.role + '\n' + ('\n' if m.role == 'assistant' else '') }}"
+        "{{ m.content + '<|im_end|>\n' }}{% endfor %}"
+        "{% if add_generation_prompt %}{{ '<|im_start|>assistant\n' }}{% endif %}"
+    )
+    chat = load_chat(folders(template=wider))
+    assert len(chat.encode_text("\n\n")) == 1
+    first = chat.encode((ASK,), (ANSWER,))
+    assert chat.encode_prompt((ASK, ANSWER, THANKS))[: len(first.ids)] == first.ids
+    assert first.kinds[first.prompt_length] == "header" and first.trained[first.prompt_length]
+    assert chat.decode(first.completion) == (ANSWER,)

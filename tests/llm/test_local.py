@@ -15,6 +15,7 @@ import torch
 from burnish.chat import load_chat, load_tokens
 from burnish.errors import ModelError, SettingsError
 from burnish.llm import Local, batches, sample_responses, styles
+from burnish.llm import local as llm_local
 from burnish.llm.batches import Size, plan, size_of
 from burnish.llm.local import TOO_LONG
 from burnish.llm.styles import ChatStyle, CompletionStyle, render
@@ -196,6 +197,7 @@ def test_completions_stop_where_their_text_ends(folders: Any, monkeypatch: pytes
     weights, ends = folders(), re.compile("[eE]+[a-z]|[A-Z][e]")
     monkeypatch.setattr(styles, "_END", ends)
     monkeypatch.setattr(styles, "_ENDING_CHARACTERS", string.ascii_lowercase)
+    monkeypatch.setattr(llm_local, "_style", llm_local._style.__wrapped__)
     asked = prompts(30)
     local = Local(weights, "completion")
     rows = local.answer(asked, n=8, sampling=replace(SAMPLING, max_new_tokens=40, temperature=3.0))

@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import json
 import os
+import resource
 import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -175,6 +178,37 @@ def test_unwritable_folder(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     with pytest.raises(ModelError, match="cannot be written"):
         save_model(tiny_model(), tmp_path / "file" / "deep")
+
+
+@contextmanager
+def small_disk(size: int) -> Iterator[None]:
+    """No file may grow beyond `size` bytes: a write fails as it does on a full disk."""
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (size, before[1]))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+
+
+def test_full_disk_leaves_nothing(tmp_path: Path) -> None:
+    model = tiny_model()
+    with pytest.raises(ModelError, match="cannot be written"), small_disk(10_000):
+        save_model(model, tmp_path / "new")
+    assert not (tmp_path / "new").exists()
+    old = save_model(model, tmp_path / "old")
+    with torch.no_grad():
+        model.model.norm.weight += 1
+    with pytest.raises(ModelError, match="cannot be written"), small_disk(10_000):
+        save_model(model, tmp_path / "old")
+    assert weights_of(tmp_path / "old").id == old.id
+    assert not list((tmp_path / "old").glob(".*"))
+    with pytest.raises(ModelError, match="cannot be written"), small_disk(10_000):
+        with TensorWriter(tmp_path / "w", shard_bytes=2000) as writer:
+            writer.add("a", torch.zeros(100))
+            writer.add("b", torch.zeros(10_000))
+            writer.add("c", torch.zeros(100))
+    assert not list((tmp_path / "w").iterdir())
 
 
 @pytest.mark.parametrize("architecture", ["llama", "gemma2", "phi"])

@@ -290,3 +290,41 @@ def test_rows_do_not_depend_on_the_folder(tmp_path):
     (tmp_path / "other").mkdir()
     rows = [read_prompts(put(folder / "a.jsonl", [GSM])).rows for folder in (tmp_path, tmp_path / "other")]
     assert rows[0] == rows[1] and isinstance(rows[0][0], Prompt) and plain(rows[0][0])
+
+
+COLUMNS = [
+    "question", "answer", "prompt", "completion", "chosen", "rejected", "edited", "messages", "conversations",
+    "instruction", "input", "output", "history", "system", "strength", "margin", "tags", "difficulty", "id", "parents",
+]  # fmt: skip
+MESSAGE = st.fixed_dictionaries(
+    {},
+    optional={
+        "role": st.sampled_from(["user", "assistant", "system", "tool", "alien", 3]),
+        "from": st.sampled_from(["human", "gpt", "function_call", "observation"]),
+        "content": st.one_of(st.none(), st.text(max_size=3), st.just([{"type": "text", "text": "a"}])),
+        "value": st.text(max_size=3),
+        "tool_calls": st.just([{"name": "f"}]),
+    },
+)
+VALUE = st.one_of(
+    st.none(), st.booleans(), st.integers(-2, 5), st.floats(), st.text(max_size=4), MESSAGE, st.just("#### 4"),
+    st.lists(st.one_of(MESSAGE, st.text(max_size=2), st.lists(st.text(max_size=2), max_size=2)), max_size=3),
+)  # fmt: skip
+
+
+@settings(max_examples=400, deadline=None)
+@given(
+    st.lists(st.dictionaries(st.sampled_from(COLUMNS), VALUE, max_size=6), min_size=1, max_size=4),
+    st.sampled_from([read_prompts, read_demonstrations, read_preferences]),
+)
+def test_whatever_the_file_holds_it_is_rows_or_one_clear_error(tmp_path_factory, rows, read):
+    path = tmp_path_factory.getbasetemp() / "fuzz.jsonl"
+    put(path, rows)
+    try:
+        result = read(path, on_error="drop")
+    except DataError as error:
+        assert "fuzz.jsonl" in str(error)
+        return
+    assert len(result.rows) + len(result.dropped) == len(rows)
+    write_parquet(result.rows, path.with_suffix(".parquet"))
+    assert tuple(read(path.with_suffix(".parquet")).rows) == result.rows

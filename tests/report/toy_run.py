@@ -30,7 +30,12 @@ SETTINGS = {
     "beta": {"value": 0.1, "paper": 0.1, "kind": "source", "source": "§3.5"},
     "dpo_lr": {"value": 1e-05, "paper": 1e-05, "kind": "source", "source": "§3.5"},
     "weight_decay": {"value": 0.1, "paper": None, "kind": "ASSUMED", "source": "ASSUMED: not published"},
-    "strengths": {"value": [3, 4], "paper": [3, 4], "kind": "source", "source": "§3.3, better and significantly better"},
+    "strengths": {
+        "value": [3, 4],
+        "paper": [3, 4],
+        "kind": "source",
+        "source": "§3.3, better and significantly better",
+    },
     "policy": {"value": "/home/someone/models/base", "paper": None, "kind": "plumbing", "source": ""},
 }
 ABOUT = {
@@ -55,9 +60,15 @@ def weights(*parents, label: str, kind: str = "causal", metrics: str = "", steps
     model = "LlamaForSequenceClassification" if kind == "reward" else "LlamaForCausalLM"
     (work.folder / "config.json").write_text(json.dumps({"architectures": [model]}))
     if metrics:
-        (work.folder / "metrics.jsonl").write_text("".join(json.dumps(line) + "\n" for line in curve(label, metrics, steps)))
+        (work.folder / "metrics.jsonl").write_text(
+            "".join(json.dumps(line) + "\n" for line in curve(label, metrics, steps))
+        )
     taken = sum(len(p) for p in parents if isinstance(p, list))
-    lost = [dropped(row, "longer than the context") for p in parents if isinstance(p, list) for row in p[:1]] if metrics else []
+    lost = (
+        [dropped(row, "longer than the context") for p in parents if isinstance(p, list) for row in p[:1]]
+        if metrics
+        else []
+    )
     return Outcome(taken=taken, kept=taken - len(lost), dropped=lost, metrics={"steps": steps, "notices": []})
 
 
@@ -72,7 +83,13 @@ def curve(label: str, kind: str, steps: int) -> list[dict]:
             line |= {"loss": 0.7 - 0.4 * t + draw.gauss(0, 0.05), "accuracy": 0.5 + 0.35 * t, "margin": t}
         else:
             line |= {"chosen": -0.6 - 0.08 * t + draw.gauss(0, 0.01), "rejected": -0.8 - 0.5 * t + draw.gauss(0, 0.02)}
-            line |= {"loss": 0.7 - 0.3 * t + draw.gauss(0, 0.02), "margin": t, "accuracy": 0.5 + 0.4 * t, "dpo": 0.5, "nll": 0.7}
+            line |= {
+                "loss": 0.7 - 0.3 * t + draw.gauss(0, 0.02),
+                "margin": t,
+                "accuracy": 0.5 + 0.4 * t,
+                "dpo": 0.5,
+                "nll": 0.7,
+            }
         lines.append(line)
     return lines
 
@@ -88,7 +105,9 @@ def prompts(count: int, *, salt: str) -> list[Prompt]:
         ability = ABILITIES[i % len(ABILITIES)]
         difficulty, tags = round(draw.random(), 2), ("two digits",)
         rows.append(
-            Prompt(messages=messages, ability=ability, difficulty=difficulty, tags=tags, reference=str(a + b), source="toy")
+            Prompt(
+                messages=messages, ability=ability, difficulty=difficulty, tags=tags, reference=str(a + b), source="toy"
+            )
         )
     return rows
 
@@ -103,7 +122,12 @@ def answers(rows: list[Prompt], policy: Weights, *, k: int, seed: int) -> list[R
             text = HOSTILE if row.messages[0].content == HOSTILE and index == 1 else words
             ids = tuple(draw.randrange(512) for _ in range(max(3, len(text) // 3 + draw.randrange(8))))
             message = Message(role="assistant", content=text)
-            sample = {"token_ids": ids, "model": policy.id, "index": index, "finish": "length" if index == 7 else "stop"}
+            sample = {
+                "token_ids": ids,
+                "model": policy.id,
+                "index": index,
+                "finish": "length" if index == 7 else "stop",
+            }
             found.append(Response(prompt=row.id, messages=(message,), parents=(row.id,), **sample))
     return found
 
@@ -118,7 +142,12 @@ def preferences(rows: list[Prompt], a: list[Response], b: list[Response], *, num
         else:
             ranked = [("chosen", one), ("rejected", two)]
             pair = tuple(Candidate(role=r, messages=x.messages, response=x.id, model=x.model) for r, x in ranked)
-            made = {"strength": index % 4 + 1, "annotator": "simulated", "round": number, "parents": (row.id, one.id, two.id)}
+            made = {
+                "strength": index % 4 + 1,
+                "annotator": "simulated",
+                "round": number,
+                "parents": (row.id, one.id, two.id),
+            }
             kept.append(Preference(prompt=row.id, context=row.messages, candidates=pair, **made))
     return Outcome(rows=kept, dropped=lost, taken=len(rows))
 
@@ -139,7 +168,11 @@ def score_rows(model: Weights, *, level: float, metric: str = "accuracy", tasks=
         value = min(max(level + 0.04 * ((place * 5) % 7 - 3), 0.02), 0.98) if place else level
         count = n * len(tasks) if task == "all" else n
         low, high = interval(value, count)
-        found.append(Score(model=model.id, task=task, metric=metric, value=value, low=low, high=high, n=count, unscored=place % 2))
+        found.append(
+            Score(
+                model=model.id, task=task, metric=metric, value=value, low=low, high=high, n=count, unscored=place % 2
+            )
+        )
     return found
 
 
@@ -161,7 +194,9 @@ def reward(rows: list[Response], model: Weights) -> Outcome:
         draw = Random(row.id)
         judged = {"prompt": row.prompt, "responses": (row.id,), "judge": model.id, "parents": (row.id,)}
         if draw.random() < 0.01:
-            lost.append(dropped(Judgement(**judged, unscored="too long"), "too long for the reward model", unscored=True))
+            lost.append(
+                dropped(Judgement(**judged, unscored="too long"), "too long for the reward model", unscored=True)
+            )
         else:
             found.append(Judgement(**judged, score=draw.gauss(0.2, 1.1)))
     return Outcome(rows=found, dropped=lost, taken=len(rows))
@@ -177,7 +212,11 @@ def best(asked: list[Prompt], rows: list[Response], judged: list[Judgement], *, 
             if row is top:
                 made = {"ability": prompt.ability, "model": row.model, "score": scores[row.id].score, "round": number}
                 parents = (prompt.id, row.id, scores[row.id].id)
-                kept.append(Demonstration(prompt=prompt.id, context=prompt.messages, response=row.messages, parents=parents, **made))
+                kept.append(
+                    Demonstration(
+                        prompt=prompt.id, context=prompt.messages, response=row.messages, parents=parents, **made
+                    )
+                )
             else:
                 lost.append(dropped(row, "not the best of K", f"reward {scores[row.id].score:.2f}"))
     return Outcome(rows=kept, dropped=lost, taken=len(kept) + len(lost))
@@ -236,7 +275,16 @@ def _round(step, base, policy, so_far, *, number: int, per_round: int, k: int, s
     hb = step("heldout-answers-b", answers, asked, policy, k=1, seed=4)
     held = step("heldout-pairs", preferences, asked, ha, hb, number=number, annotator="simulated")
     rms = [
-        step(f"rm-{v}", weights, base, list(so_far), label=f"rm {v} {number}", kind="reward", metrics="reward", steps=steps)
+        step(
+            f"rm-{v}",
+            weights,
+            base,
+            list(so_far),
+            label=f"rm {v} {number}",
+            kind="reward",
+            metrics="reward",
+            steps=steps,
+        )
         for v in "ab"
     ]
     rm = step("rm-average", weights, *rms, label=f"rm average {number}", kind="reward")

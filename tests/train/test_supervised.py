@@ -266,3 +266,36 @@ def test_bfloat16_trains_on_float32_masters_and_resumes(base, tmp_path):
     assert tree(work.folder) == tree(straight.folder)
     steps = metrics_of(straight)
     assert steps[-1]["loss"] < steps[0]["loss"]
+
+
+def test_dropout_is_off_and_told(tmp_path):
+    base = make_model(tmp_path / "base")
+    config = tmp_path / "base" / "config.json"
+    config.write_text(json.dumps(json.loads(config.read_text()) | {"attention_dropout": 0.3}))
+    first, second = (train_sft(weights_of(base.path), demonstrations(), **LOOP) for _ in range(2))
+    assert first.metrics == second.metrics
+    assert any("attention_dropout 0.3" in notice for notice in first.metrics["notices"])
+    plain = train_sft(make_model(tmp_path / "plain"), demonstrations(), **LOOP)
+    assert not any("dropout" in notice for notice in plain.metrics["notices"])
+
+
+def test_a_run_takes_training_as_a_step(base, tmp_path):
+    from burnish.records import read_parquet
+    from burnish.runs import Run, Runtime
+
+    long = Demonstration(prompt="l", context=(said("user", "x" * 400),), response=(said("assistant", "y"),))
+    with Run(tmp_path / "run") as run:
+        weights = run.step("sft", train_sft, base, [*demonstrations(), long], checkpoint_steps=Runtime(2), **LOOP)
+        judge = run.step("rm", train_reward, base, preferences(), **LOOP)
+        tuned = run.step(
+            "dpo", train_dpo, weights, preferences(), beta=0.1, nll_weight=0.2, **LOOP | {"reference": base}
+        )
+    assert (weights.kind, judge.kind, tuned.kind) == ("causal", "reward", "causal")
+    folder = Path(weights.path)
+    assert len((folder / "metrics.jsonl").read_text().splitlines()) == 5
+    assert [d.reason for d in read_parquet(folder / "dropped.parquet")] == ["longer than the context"]
+    step = json.loads((folder / "step.json").read_text())
+    assert step["counts"]["kept"] == 10 and step["counts"]["taken"] == 11
+    assert step["metrics"]["loss"] < step["metrics"]["first_loss"]
+    load_causal(weights)
+    load_causal(tuned)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import ClassVar
 
 from burnish.protocols import Checker, Verdict
 from burnish.records import Judgement, Prompt, Response
@@ -24,6 +25,7 @@ class CheckerAnnotator:
         name: what judgements are signed with.
     """
 
+    instant: ClassVar[bool] = True
     checker: Checker | None = None
     checkers: Mapping[str, Checker] = field(default_factory=dict)
     name: str = ""

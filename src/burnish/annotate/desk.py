@@ -122,7 +122,7 @@ def compare_pairs(
     """One comparison for each prompt that two different models answered: judgements, ties and unscored ones included.
 
     With `edits` the annotator is asked for a better version of the chosen answer, too. The accounting is in prompts.
-    Each comparison is journaled, so a killed step asks nobody twice.
+    Each comparison is journaled, so a killed step asks nobody twice, unless the annotator says that it is `instant`.
 
     Raises:
         DataError: a response answers none of the prompts, or a prompt comes twice.
@@ -140,15 +140,17 @@ def compare_pairs(
     prepare = getattr(annotator, "prepared", None)
     if prepare:
         annotator = prepare(pairs, work)
+    # Asking again is cheaper than a durable write where the annotator is a function at hand.
+    journal = work.journal if work is not None and not getattr(annotator, "instant", False) else None
     judged = []
     for done, (prompt, pair) in enumerate(pairs, 1):
         rows = sorted(response.id for response in pair)
         key = content_id(["comparison", prompt.id, rows, round])
-        kept = work.journal.get(key) if work else None
+        kept = journal.get(key) if journal is not None else None
         judgement = from_plain(Judgement, kept) if kept else _judge_pair(annotator, prompt, pair, rows, edits)
-        if work and not kept:
-            work.journal.put(key, plain(judgement))
-        if work:
+        if journal is not None and not kept:
+            journal.put(key, plain(judgement))
+        if work is not None:
             work.progress(done, len(pairs), "comparisons")
         judged.append(judgement)
     return Outcome(rows=judged, dropped=left, taken=len(prompts), metrics=_desk_metrics(judged))

@@ -6,6 +6,7 @@ import statistics
 from bisect import bisect_right
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import ClassVar
 
 from burnish.errors import WorkerError
 from burnish.protocols import Judge, Work
@@ -35,6 +36,7 @@ class JudgeAnnotator:
         scored: response id -> judgement, filled by `prepared` in one call of the judge.
     """
 
+    instant: ClassVar[bool] = True  # the judge keeps its own journal
     judge: Judge
     cuts: tuple[float, float, float] | None = None
     scored: Mapping[str, Judgement] = field(default_factory=dict, repr=False)

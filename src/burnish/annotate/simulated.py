@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
+from typing import ClassVar
 
 from burnish.errors import WorkerError
 from burnish.protocols import Annotator
@@ -21,6 +22,7 @@ class Simulated:
         WorkerError: a prompt has no known truth; a simulation must not guess.
     """
 
+    instant: ClassVar[bool] = True
     oracle: Annotator
     name: str = "simulated"
 

@@ -94,7 +94,7 @@ def adopt(source_folder: str | Path, out_folder: str | Path, name: str) -> Adopt
     first = [named["bos_token"]] if name == "llama3" else []
     tokens = list(dict.fromkeys([*first, *_NEEDS[name], named["pad_token"]]))
     added = tuple(text for text in tokens if before.id_of(text) is None)
-    with_bos = name == "llama3" or (before.adds_bos and "bos_token" in named)
+    with_bos = name == "llama3" or source.adds_bos
     try:
         out.mkdir(parents=True, exist_ok=True)
         _tokenizer_files(source, out, named, tokens)

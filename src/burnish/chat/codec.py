@@ -128,16 +128,18 @@ class Chat:
             whole=structure.whole,
         )
 
-    def decode(self, token_ids: Sequence[int]) -> tuple[Message, ...]:
-        """Messages of a sampled completion, or of a whole encoded dialogue (which begins with BOS or a header).
+    def decode(self, token_ids: Sequence[int], *, completion: bool = False) -> tuple[Message, ...]:
+        """Messages of a sampled completion, or of a whole encoded dialogue, which begins with BOS or a header.
 
         A completion cut short is a message without its terminator: it gets `end="turn"`. Structure that makes no
-        sense, as an untrained model samples it, stays visible as text; nothing that was sampled raises.
+        sense, as an untrained model samples it, stays visible as text, and nothing raises.
 
-        Raises:
-            ChatError: a whole dialogue in a template that writes no special tokens around messages.
+        Args:
+            completion: the ids answer a prompt, even if they begin with a header. Always so in a template that
+                writes no special tokens around messages, where a whole dialogue cannot be read back.
         """
-        return self._reader.read(flatten(self.tokens.units(token_ids, after_special=self._opens_after_special)))
+        units = self.tokens.units(token_ids, after_special=self._opens_after_special)
+        return self._reader.read(flatten(units), completion=completion)
 
     @cached_property
     def _opens_after_special(self) -> bool:
@@ -170,9 +172,7 @@ def load_chat(folder: str | Path, *, format: str | None = None) -> Chat:
     if format is None and not source.template:
         raise ChatError(f"{source.folder} has no chat template; pass --chat llama3 or --chat chatml to give it one")
     name = format or recognise(source.template)
-    if name:
-        return Chat(source, FORMATS[name](source, adds_bos=Tokens(source).adds_bos))
-    return Chat(source, Own(source))
+    return Chat(source, FORMATS[name](source) if name else Own(source))
 
 
 def has_template(folder: str | Path) -> bool:

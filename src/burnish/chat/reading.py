@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from burnish.errors import ChatError
 from burnish.records import Message
 
 Symbol = int | str  # a special token's id, or one character
@@ -46,13 +45,11 @@ class Reader:
     calls_by_successor: bool
     whole: str
 
-    def read(self, symbols: tuple[Symbol, ...]) -> tuple[Message, ...]:
+    def read(self, symbols: tuple[Symbol, ...], *, completion: bool) -> tuple[Message, ...]:
         """Messages of a whole dialogue (it begins with an opening) or of a completion (it begins amid a message)."""
         if not symbols:
             return ()
-        whole = self._opening(symbols, 0) is not None
-        if whole and self.whole:
-            raise ChatError(self.whole)
+        whole = not completion and not self.whole and self._opening(symbols, 0) is not None
         messages: list[Message] = []
         position, role = 0, "assistant"
         while True:

@@ -48,6 +48,7 @@ class Source:
         named: the named special tokens that are in the vocabulary, e.g. {"eos_token": "</s>"}.
         template: the folder's own chat template, empty if there is none.
         generation: generation_config.json.
+        adds_bos: the tokenizer itself puts its BOS before plain text, as the base model saw it.
     """
 
     folder: Path
@@ -56,6 +57,7 @@ class Source:
     named: dict[str, str]
     template: str
     generation: dict[str, Any]
+    adds_bos: bool
 
     @property
     def added(self) -> tuple[str, ...]:
@@ -104,6 +106,7 @@ def read_source(folder: str | Path) -> Source:
     told = read_json(folder / "special_tokens_map.json") | {k: v for k, v in config.items() if v}
     texts = {name: _token_text(told.get(name)) for name in NAMED}
     named = {name: text for name, text in texts.items() if text and tokenizer.token_to_id(text) is not None}
+    first = tokenizer.encode("a", add_special_tokens=True).ids[:1]
     return Source(
         folder=folder,
         spec=spec,
@@ -111,6 +114,7 @@ def read_source(folder: str | Path) -> Source:
         named=named,
         template=_template(folder, config),
         generation=read_json(folder / "generation_config.json"),
+        adds_bos="bos_token" in named and first == [tokenizer.token_to_id(named["bos_token"])],
     )
 
 
@@ -147,15 +151,14 @@ class Tokens:
 
     def __init__(self, source: Source, control: Sequence[str] = ()) -> None:
         self.source = source
-        spec = json.loads(json.dumps(source.spec))
-        for token in spec.get("added_tokens", []):
-            token["special"] = token["special"] or token["content"] in control
+        added = [t | {"special": t["special"] or t["content"] in control} for t in source.spec.get("added_tokens", [])]
+        spec = source.spec | {"added_tokens": added}
         self._start = self._build(spec)
         self._after, self._inside = (self._variant(spec, inside=inside) for inside in (False, True))
-        specials = [t for t in spec.get("added_tokens", []) if t["special"]]
+        specials = [t for t in added if t["special"]]
         self.special_ids: dict[str, int] = {t["content"]: t["id"] for t in specials}
         self._strips = {t["id"]: (t.get("lstrip", False), t.get("rstrip", False)) for t in specials}
-        self._words = {t["id"]: t["content"] for t in spec.get("added_tokens", []) if not t["special"]}
+        self._words = {t["id"]: t["content"] for t in added if not t["special"]}
         self.special_names = {number: name for name, number in self.special_ids.items()}
         self._specials = _any_of(self.special_ids)
         self._word_pattern = _any_of(self._words.values())
@@ -186,12 +189,6 @@ class Tokens:
     def vocabulary(self) -> int:
         """One more than the largest id: the rows an embedding needs."""
         return max(self._start.get_vocab(with_added_tokens=True).values()) + 1
-
-    @cached_property
-    def adds_bos(self) -> bool:
-        """The tokenizer itself puts its BOS before plain text, as the base model saw it."""
-        ids = self._start.encode("a", add_special_tokens=True).ids
-        return bool(ids) and ids[0] == self.named("bos_token")
 
     def split(self, markup: str) -> list[int | str]:
         """Structure text as special ids and the text between them."""
@@ -288,7 +285,7 @@ class Tokens:
         """Plain text, special tokens in it kept as text; with the tokenizer's BOS where it adds one itself."""
         ids = tuple(self._start.encode(text, add_special_tokens=False).ids)
         first = self.named("bos_token")
-        return (first, *ids) if bos and self.adds_bos and first is not None else ids
+        return (first, *ids) if bos and self.source.adds_bos and first is not None else ids
 
     @cached_property
     def _anchor(self) -> tuple[int, str] | None:

@@ -43,6 +43,7 @@ class Console(Listener):
         self.bars: dict[str, int] = {}
         self.live: Any = None
         self.began = time.time()
+        self.done = 0
 
     def _progress(self) -> Any:
         from rich import progress
@@ -79,12 +80,20 @@ class Console(Listener):
 
     def finished(self, name: str, step: dict[str, Any]) -> None:
         self._end(name)
+        self.done += 1
         said = step.get("skipped") or "; ".join(filter(None, [counted(step["counts"]), summary(step["metrics"])]))
-        self.rich.print(f"{time.time() - self.began:6.0f} s  {name}: {said} [{step['seconds']:.1f} s]", markup=False)
+        self.rich.print(
+            f"{time.time() - self.began:6.0f} s  {name}: {said} [{step['seconds']:.1f} s]", markup=False, soft_wrap=True
+        )
 
     def reused(self, name: str, step: dict[str, Any]) -> None:
-        self.rich.print(f"       reused  {name}", markup=False)
+        self.rich.print(f"       reused  {name}", markup=False, soft_wrap=True)
 
     def close(self) -> None:
         if self.live is not None:
             self.live.stop()
+
+    def ended(self) -> None:
+        """After the last step: say so when there was nothing left to do."""
+        if not self.done:
+            self.rich.print("everything was there already; nothing was computed", markup=False)

@@ -83,6 +83,7 @@ def run(
         try:
             weights = module.recipe(opened, settings, chosen.workers)
             final = opened.export("final", weights)
+            listener.ended()
         finally:
             listener.close()
     finish(folder, final, recipe, as_json)

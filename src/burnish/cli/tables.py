@@ -26,7 +26,7 @@ def rounds(view: RunView) -> list[dict[str, Any]]:
         inside = [s for s in view.steps if s.name.startswith(f"{name}/")]
         have = {s.name.split("/")[1][3:]: s.note["metrics"] for s in inside if "skipped" not in s.note}
         graded = have.get("best-accuracy", {})
-        best, mean = graded.get("best_of_k"), graded.get("mean_of_k")
+        best, mean = graded.get("best"), graded.get("mean")
         table.append(
             {
                 "stage": f"round {name[1:]}",

@@ -6,6 +6,7 @@ import hashlib
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from burnish.curate.mix import apportion
 from burnish.records import Prompt, dropped
 from burnish.runs import Outcome
 
@@ -23,15 +24,6 @@ def take_prompts(prompts: Sequence[Prompt]) -> Outcome:
             seen.add(prompt.id)
             rows.append(prompt)
     return Outcome(rows=rows, dropped=lost, taken=len(prompts))
-
-
-def shares(weights: Mapping[str, float], total: int) -> dict[str, int]:
-    """Whole numbers in proportion to weights that sum to `total` (largest remainder; ties by name)."""
-    norm = sum(weights.values())
-    exact = {name: total * weight / norm for name, weight in weights.items()}
-    whole = {name: int(value) for name, value in exact.items()}
-    rest = sorted(exact, key=lambda name: (whole[name] - exact[name], name))[: total - sum(whole.values())]
-    return {name: whole[name] + (name in rest) for name in weights}
 
 
 def _order(prompt: Prompt, seed: int) -> bytes:
@@ -66,7 +58,7 @@ def draw_prompts(
     open_groups = sorted(groups)
     while open_groups and count > sum(wanted.values()):
         weights = {name: FLOOR + (1 - FLOOR) * (1 - grades.get(name, 0.0)) for name in open_groups}
-        for name, number in shares(weights, count - sum(wanted.values())).items():
+        for name, number in apportion(weights, count - sum(wanted.values())).items():
             wanted[name] = min(len(groups[name]), wanted[name] + number)
         open_groups = [name for name in open_groups if wanted[name] < len(groups[name])]
     rows = [prompt for name in sorted(groups) for prompt in groups[name][: wanted[name]]]

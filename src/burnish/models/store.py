@@ -8,10 +8,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import torch
+from safetensors import SafetensorError
 
 from burnish.errors import ModelError
 from burnish.models.load import check_finite, locate, quiet, read_config
-from burnish.models.tensors import fingerprint, stream_tensors, tensor_files
+from burnish.models.tensors import INDEX, SINGLE, fingerprint, stream_tensors, tensor_files
 from burnish.records import Weights, content_id
 
 if TYPE_CHECKING:
@@ -109,7 +110,7 @@ def save_model(
 
     Args:
         model: what to write; every weight must be finite.
-        folder: made if it is missing. Nothing else in it is touched.
+        folder: made if it is missing. Files appear in it when all are written and compared; other files stay.
         tokenizer_from: folder whose tokenizer files are copied.
         pad_id: padding id for the config. A reward model needs one that no text holds: its class finds the last token
             of a response as the last that is not padding.
@@ -127,16 +128,25 @@ def save_model(
     if reward and model.config.get_text_config().pad_token_id is None:
         raise ModelError("a reward model needs a padding id that no text holds; pass `pad_id`")
     model.config.architectures = [type(model).__name__]
+    made, part = not folder.exists(), folder / ".writing"
     try:
-        folder.mkdir(parents=True, exist_ok=True)
+        part.mkdir(parents=True, exist_ok=True)
         with quiet():
-            model.save_pretrained(folder, max_shard_size="5GB", save_original_format=True)
+            model.save_pretrained(part, max_shard_size="5GB", save_original_format=True)
         if tokenizer_from is not None:
-            copy_tokenizer(tokenizer_from.path if isinstance(tokenizer_from, Weights) else tokenizer_from, folder)
-    except OSError as error:
-        raise ModelError(f"{folder} cannot be written: {error.strerror or error}") from error
-    tensor_files(folder)
-    _compare(model, folder)
+            copy_tokenizer(tokenizer_from.path if isinstance(tokenizer_from, Weights) else tokenizer_from, part)
+        tensor_files(part)
+        _compare(model, part)
+        for stale in (SINGLE, INDEX):  # a folder that held another model must not end up with two
+            (folder / stale).unlink(missing_ok=True)
+        for path in sorted(part.iterdir()):
+            path.replace(folder / path.name)
+    except (OSError, SafetensorError) as error:
+        raise ModelError(f"{folder} cannot be written: {getattr(error, 'strerror', None) or error}") from error
+    finally:
+        shutil.rmtree(part, ignore_errors=True)
+        if made and folder.is_dir() and not any(folder.iterdir()):
+            folder.rmdir()
     return weights_of(folder)
 
 

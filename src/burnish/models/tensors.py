@@ -120,7 +120,10 @@ class TensorWriter:
 
     def __init__(self, folder: str | Path, *, shard_bytes: int = SHARD_BYTES) -> None:
         self.folder = Path(folder)
-        self.folder.mkdir(parents=True, exist_ok=True)
+        try:
+            self.folder.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise ModelError(f"{folder} cannot be written: {error.strerror or error}") from error
         self.shard_bytes = shard_bytes
         self._held: dict[str, torch.Tensor] = {}
         self._bytes = self._total = 0
@@ -135,8 +138,11 @@ class TensorWriter:
         if error is None:
             self.close()
         else:
-            for path, _ in self._shards:
-                path.unlink(missing_ok=True)
+            self._discard()
+
+    def _discard(self) -> None:
+        for path, _ in self._shards:
+            path.unlink(missing_ok=True)
 
     def add(self, name: str, tensor: torch.Tensor) -> None:
         """Take one tensor; it is copied, so that a view of a larger one may be given.
@@ -154,11 +160,16 @@ class TensorWriter:
         self._total += size
 
     def _flush(self) -> None:
+        from safetensors import SafetensorError
         from safetensors.torch import save_file
 
         path = self.folder / f"shard-{len(self._shards) + 1:05d}.safetensors.part"
-        save_file(self._held, path, metadata={"format": "pt"})
         self._shards.append((path, list(self._held)))
+        try:
+            save_file(self._held, path, metadata={"format": "pt"})
+        except (OSError, SafetensorError) as error:
+            self._discard()
+            raise ModelError(f"{path} cannot be written: {getattr(error, 'strerror', None) or error}") from error
         self._held, self._bytes = {}, 0
 
     def close(self) -> None:

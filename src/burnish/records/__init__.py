@@ -4,6 +4,7 @@ Comes in: files of prompts, demonstrations and preferences. Goes out: frozen row
 library and pyarrow only.
 """
 
+from burnish.records.conventions import ReadResult, read_demonstrations, read_preferences, read_prompts
 from burnish.records.nouns import (
     ROLES,
     STRENGTHS,
@@ -36,6 +37,7 @@ __all__ = [
     "Message",
     "Preference",
     "Prompt",
+    "ReadResult",
     "Response",
     "Rollout",
     "Sampling",
@@ -45,7 +47,10 @@ __all__ = [
     "dropped",
     "from_plain",
     "plain",
+    "read_demonstrations",
     "read_parquet",
+    "read_preferences",
+    "read_prompts",
     "schema",
     "weights_in",
     "write_jsonl",

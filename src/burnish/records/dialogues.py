@@ -127,9 +127,10 @@ def _preference(row: Row) -> Dialogue:
 
 def _alpaca(row: Row) -> Dialogue:
     turns = [Message(role="system", content=_text(row["system"], "the column system"))] if row.get("system") else []
-    for pair in row.get("history") or ():
-        if not isinstance(pair, (list, tuple)) or len(pair) != 2:
-            raise Unfit("history must be a list of [question, answer] pairs")
+    history = row.get("history") or []
+    if not isinstance(history, list) or not all(isinstance(pair, list) and len(pair) == 2 for pair in history):
+        raise Unfit("history must be a list of [question, answer] pairs")
+    for pair in history:
         turns += [Message(role="user", content=_text(pair[0], "history"))]
         turns += [Message(role="assistant", content=_text(pair[1], "history"))]
     asked = [_text(row[name], f"the column {name}") for name in ("instruction", "input") if row.get(name)]

@@ -144,7 +144,10 @@ def _box(svg: Svg, step: StepView, spot: tuple[float, float], outside: Sequence[
     counts = step.note.get("counts") or {}
     kind = KINDS.get(step.kind, step.kind)
     told = f"{number(counts.get('kept', 0))} rows" if step.kind == "rows" else kind
-    come = [name.split("/")[-1][3:] if "/" not in name else f"{name.split('/')[0]} {name.split('/')[-1][3:]}" for name in outside]
+    come = [
+        name.split("/")[-1][3:] if "/" not in name else f"{name.split('/')[0]} {name.split('/')[-1][3:]}"
+        for name in outside
+    ]
     hint = f"{step.name}: {told}" + (f"; also from {', '.join(come)}" if come else "")
     svg.open(hint)
     svg.rect(left, top, BOX, HEIGHT, f"box k-{step.kind}", radius=5)

@@ -10,6 +10,7 @@ from typing import Any
 import jinja2
 from markupsafe import Markup
 
+from burnish.errors import RunError
 from burnish.report import ancestry, browser, curves, distributions, flow, rounds, samples, settings, stages
 from burnish.report.reading import Evidence
 from burnish.runs import RunView
@@ -98,6 +99,8 @@ def write_report(run_folder: Path, target: Path) -> None:
     page = render(RunView(Path(run_folder)))
     target = Path(target)
     draft = target.with_name(f".{target.name}.draft")
+    if target.is_dir() or (target.parent.exists() and not target.parent.is_dir()):
+        raise RunError(f"cannot write the report to {target}: give the name of a file in a folder")
     with disk_errors(target):
         target.parent.mkdir(parents=True, exist_ok=True)
         try:

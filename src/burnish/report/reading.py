@@ -152,13 +152,14 @@ class Evidence:
         entry = settings.get("rounds") if isinstance(settings, dict) else None
         wanted = entry.get("value") if isinstance(entry, dict) else entry
         last = self.view.steps[-1].name if self.view.steps else ""
-        done = [n for n in self.rounds if self.find("promoted", n)]
+        promoted = len([n for n in self.rounds if self.find("promoted", n)])
         if not last:
             return "No step of this run is finished yet."
         if under_way:
             return f"This run is not finished: {', '.join(under_way)} was under way. The last finished step is {last}."
-        if isinstance(wanted, int) and self.rounds and len(done) < wanted:
-            return f"This run is not finished: {len(done)} of {wanted} rounds are complete; the last step is {last}."
+        if isinstance(wanted, int) and (promoted or len(self.rounds)) < wanted:
+            done = promoted or max(len(self.rounds) - 1, 0)
+            return f"This run is not finished: {done} of {wanted} rounds are complete; the last step is {last}."
         return ""
 
 

@@ -102,7 +102,9 @@ def reward_section(evidence: Evidence) -> dict[str, Any]:
         for i, (n, found) in enumerate(rows.items())
     ]
     slots = [task.removeprefix(STRENGTH) for task in strengths]
-    figure = _series("Pair accuracy by the annotator's strength", slots, series, "4 is significantly better, 1 marginally.")
+    figure = _series(
+        "Pair accuracy by the annotator's strength", slots, series, "4 is significantly better, 1 marginally."
+    )
     order = [ALL, *strengths, *[t for t in tasks if t not in strengths and t != ALL]]
     shown = [task for task in order if task in tasks]
     columns = [n for n, found in rows.items() if found]

@@ -56,12 +56,19 @@ class RoundSamples:
 
 
 def _sampling_step(steps: Sequence[StepView]) -> StepView | None:
-    """The step named `samples`; else the one with the most responses, for recipes with other names."""
+    """The step named `samples`; else, for recipes with other names, the largest whose answers were judged or chosen."""
     sampled = [s for s in steps if s.kind == "rows" and s.note["artifact"].get("rows") and noun_of(s) == "Response"]
     named = [step for step in sampled if short_name(step) == "samples"]
     if named:
         return named[-1]
-    return max(sampled, key=lambda step: step.note["artifact"]["rows"], default=None)
+    used = {
+        parent.get("id")
+        for step in steps
+        if step.kind == "rows" and noun_of(step) in ("Judgement", "Demonstration")
+        for parent in step.note.get("parents") or []
+    }
+    judged = [step for step in sampled if step.id in used]
+    return max(judged, key=lambda step: step.note["artifact"]["rows"], default=None)
 
 
 class _Fates:

@@ -63,7 +63,9 @@ def provenance(evidence: Evidence) -> list[tuple[str, str]]:
     finished = [step.note.get("finished") or "" for step in evidence.view.steps]
     command = about.get("command") or []
     command = command if isinstance(command, list) else str(command).split()
-    drift = sorted({n for step in evidence.view.steps for n in _drift(about.get("versions"), step.note.get("versions"))})
+    drift = sorted(
+        {n for step in evidence.view.steps for n in _drift(about.get("versions"), step.note.get("versions"))}
+    )
     facts = [
         ("Run", evidence.view.folder.resolve().name),
         ("Recipe", ", ".join(str(about[key]) for key in ("recipe", "scale") if about.get(key))),

@@ -115,15 +115,16 @@ def headline(progress: Progress) -> dict[str, Any]:
     base, final = progress.base, progress.final
     start, end = _value(base), _value(final)
     styles = ", ".join(f"{s.label} {percent(_value(s))}" for s in progress.starts)
+    blank = {"from": None, "to": None, "where": "", "interval": "", "note": None, "gain": "", "styles": styles}
     if end is None or final is None or final.overall is None:
         known = f"The base scores {percent(start)} on held-out tasks." if start is not None else ""
-        return {"line": known or "Nothing has been scored yet.", "from": None, "to": None, "styles": styles}
+        return {**blank, "line": known or "Nothing has been scored yet."}
     row = final.overall
     interval = "" if row.low is None or row.high is None else f"{percent(row.low)} to {percent(row.high)}"
     known = f" (95{NARROW}% interval {interval})" if interval else ""
-    shown = {"to": percent(end), "where": final.where, "interval": interval, "note": said(row), "styles": styles}
+    shown = {**blank, "to": percent(end), "where": final.where, "interval": interval, "note": said(row)}
     if start is None or base is None or base.overall is None:
-        return {**shown, "line": f"Held-out accuracy is {percent(end)}{known}.", "from": None}
+        return {**shown, "line": f"Held-out accuracy is {percent(end)}{known}."}
     gain = round(end - start, 6)
     verb = "rose" if gain > 0 else "fell" if gain < 0 else "stayed"
     way = f"from {percent(start)} to {percent(end)}" if gain else f"at {percent(end)}"
@@ -158,7 +159,9 @@ def progress_figure(progress: Progress) -> Figure | None:
     size = (max(480.0, 50.0 + 32.0 * len(shown)), 320.0)
     told = ", ".join(f"{stage.where} {percent(_value(stage))}" for stage in shown)
     svg = interval_chart(f"Held-out accuracy by stage: {told}", slots, marks, lines=line, bands=bands, size=size)
-    return Figure(title="Held-out accuracy, all abilities", svg=svg, note="Whiskers are 95 % intervals.", legend=legend(progress))
+    return Figure(
+        title="Held-out accuracy, all abilities", svg=svg, note="Whiskers are 95 % intervals.", legend=legend(progress)
+    )
 
 
 def ability_figures(progress: Progress) -> list[Figure]:

@@ -15,8 +15,8 @@ from typing import Any
 
 import torch
 
-from burnish.chat import Chat, load_chat
-from burnish.errors import ModelError, SettingsError
+from burnish.chat import Chat, audit, load_chat
+from burnish.errors import ChatError, ModelError, SettingsError
 from burnish.models import load_causal, load_reward, new_reward, prepare, save_model
 from burnish.protocols import Work
 from burnish.records import Demonstration, Dropped, Preference, Weights
@@ -218,6 +218,25 @@ def _load(base: Weights, kind: str, seed: int, chat: Chat) -> torch.nn.Module:
     return model
 
 
+def _audited(chat: Chat) -> list[str]:
+    """Warnings about the chat template.
+
+    Raises:
+        ChatError: the template would spoil training.
+    """
+    found = audit(chat, after_training=True)
+    if found and found[0].severity == "error":
+        raise ChatError(f"the chat template of {chat.folder}: {found[0].what}; {found[0].fix}")
+    return [f"the chat template of {chat.folder}: {finding.what}; {finding.fix}" for finding in found]
+
+
+def _dropout(model: torch.nn.Module) -> str:
+    """Models train in eval mode, so that no random number decides; say so where a config asks for dropout."""
+    asked = {k: v for k, v in model.config.get_text_config().to_dict().items() if "drop" in k and v not in (0, None)}
+    told = ", ".join(f"{name} {value}" for name, value in sorted(asked.items()) if isinstance(value, (int, float)))
+    return f"DEVIATION: the model's dropout ({told}) is off in training" if told else ""
+
+
 def _own_memory(model: torch.nn.Module) -> None:
     """Copy parameters out of the mapped file they were loaded from: aligned memory is faster and has one rounding."""
     for parameter in model.parameters():
@@ -227,10 +246,11 @@ def _own_memory(model: torch.nn.Module) -> None:
 def _open(base: Weights, rows: Sequence[Any], method: Method, loop: Loop, work: Work | None) -> _Session:
     """Load, tokenise, measure beforehand, and go back to the last checkpoint if there is one."""
     chat = load_chat(Path(base.path), format=loop.format)
+    notices = _audited(chat)
     model = _load(base, method.kind, loop.seed, chat)
     _own_memory(model)
-    notice = prepare(model)
-    context = getattr(model.config, "max_position_embeddings", None)
+    notices += [notice for notice in (prepare(model), _dropout(model)) if notice]
+    context = getattr(model.config.get_text_config(), "max_position_embeddings", None)
     longest = min(n for n in (loop.max_length, context, 1 << 62) if n is not None)
     limits = {"max_length": longest, "refuse_above": loop.refuse_above, "isolate": method.isolate}
     examples, lost = encode_all(method.encode, chat, rows, **limits)
@@ -254,7 +274,7 @@ def _open(base: Weights, rows: Sequence[Any], method: Method, loop: Loop, work: 
         progress=Progress(scratch, checkpoint_steps=loop.checkpoint_steps),
         place=place,
         totals={"tokens": 0, "computed_tokens": 0},
-        notices=[notice] if notice else [],
+        notices=notices,
     )
     saved = session.progress.resume()
     if saved is not None:
@@ -301,7 +321,7 @@ def _not_finite(session: _Session, batch: list[Example], loss: float, norm: floa
     )
     return (
         f"training step {session.step + 1} of {len(session.batches)} has loss {loss} and gradient norm {norm} on rows "
-        f"{ids}; {cause}. Nothing was updated by this step and the state before it is saved"
+        f"{ids}; {cause}. This step updated nothing, and the same command goes on from before it"
     )
 
 

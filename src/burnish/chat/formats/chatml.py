@@ -31,14 +31,14 @@ class ChatML:
     name = "chatml"
     calls_by_successor = True
 
-    def __init__(self, source: Source, *, adds_bos: bool) -> None:
+    def __init__(self, source: Source) -> None:
         missing = [token for token in (START, END) if token not in source.added]
         if missing:
             raise ChatError(
                 f"{source.folder} lacks the token {missing[0]} of the chatml format; "
                 "let the run add it to the base model with --chat chatml"
             )
-        self._bos = source.named.get("bos_token", "") if adds_bos else ""
+        self._bos = source.named.get("bos_token", "") if source.adds_bos else ""
         self.control = (START, END)
         self.stops = (END,)
 

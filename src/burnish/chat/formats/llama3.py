@@ -38,7 +38,7 @@ class Llama3:
     name = "llama3"
     calls_by_successor = False
 
-    def __init__(self, source: Source, *, adds_bos: bool) -> None:
+    def __init__(self, source: Source) -> None:
         missing = [token for token in ROUTINE if token not in source.added]
         if missing:
             raise ChatError(

@@ -259,15 +259,9 @@ class Own:
                 if self._added.search(frame.closing):
                     closings[role, "turn", frame.closing + frame.trailing] = None
                 else:
-                    whole = (
-                        f"the chat template of {self._where} ends a message of role {role} without a special token, "
-                        "so that a whole dialogue cannot be read back from its ids; decode the completion alone"
-                    )
+                    whole = f"a message of role {role} ends without a special token"
         if not probes or any(not self._added.search(header) for _, header in openings):
-            whole = whole or (
-                f"the chat template of {self._where} begins a message without a special token, so that a whole "
-                "dialogue cannot be read back from its ids; decode the completion alone"
-            )
+            whole = whole or "a message begins without a special token"
         return Structure(
             openings=tuple(key for key in openings if self._added.search(key[1])),
             leads=tuple(key for key in leads if key[1]),

@@ -1,0 +1,28 @@
+"""One smoke run of the recipe, shared by the tests of this folder."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[2]
+
+
+def burnish(*words: str, **env: str) -> subprocess.CompletedProcess:
+    """Run the command line in a process of its own."""
+    command = [sys.executable, "-m", "burnish", *words]
+    return subprocess.run(command, capture_output=True, text=True, cwd=ROOT, env={**os.environ, **env})
+
+
+@pytest.fixture(scope="session")
+def smoke(tmp_path_factory: pytest.TempPathFactory) -> dict:
+    """{"folder": the run folder, "object": what --json printed, "stderr": the progress}."""
+    folder = tmp_path_factory.mktemp("smoke") / "run"
+    done = burnish("run", "llama3", "--scale", "smoke", "--out", str(folder), "--json")
+    assert done.returncode == 0, done.stderr
+    return {"folder": folder, "object": json.loads(done.stdout), "stderr": done.stderr}

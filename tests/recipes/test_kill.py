@@ -1,0 +1,42 @@
+"""`kill -9` during a smoke run; bench/kill.py is the long form."""
+
+from __future__ import annotations
+
+import random
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from bench.kill import ARMED, compare, finish, random_kills, wait_for_children
+
+
+@pytest.fixture(scope="module")
+def command() -> list[str]:
+    return ["run", "llama3", "--scale", "smoke", "--out"]
+
+
+def test_random_kills_leave_no_trace(smoke: dict, command: list[str], tmp_path: Path) -> None:
+    killed, moved = tmp_path / "killed", tmp_path / "moved"
+    line = [sys.executable, "-m", "burnish", *command]
+    hit = random_kills([*line, str(killed)], 2, 20.0, random.Random(0))
+    killed.rename(moved)
+    hit += random_kills([*line, str(moved)], 1, 20.0, random.Random(1))
+    assert hit >= 2
+    finish([*line, str(moved)], {"BURNISH_CORES": "1"})
+    assert compare(smoke["folder"], moved) == []
+
+
+@pytest.mark.parametrize("point", ["commit", "rename"])
+def test_kills_at_the_worst_moments(smoke: dict, command: list[str], tmp_path: Path, point: str) -> None:
+    folder = tmp_path / "run"
+    for nth in (1, 7):
+        armed = subprocess.Popen(
+            [sys.executable, "-c", ARMED, point, str(nth), *command, str(folder)],
+            stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, start_new_session=True,
+        )  # fmt: skip
+        assert armed.wait(timeout=300) == -signal.SIGKILL
+        wait_for_children(armed.pid)
+    finish([sys.executable, "-m", "burnish", *command, str(folder)])
+    assert compare(smoke["folder"], folder) == []
