@@ -1,4 +1,4 @@
-"""The recipe at smoke scale: the logic of the rounds (specification §3.1, §8.8), lineage, and what it says of itself."""
+"""The recipe at smoke scale: the logic of the rounds (specification §3.1, §8.8), and what a run says of itself."""
 
 from __future__ import annotations
 

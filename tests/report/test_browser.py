@@ -17,10 +17,17 @@ CHROMIUM = next(
 )
 pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="no chromium; apt install chromium")
 
-FLAGS = (
-    "--headless --no-sandbox --disable-gpu --disable-quic --no-first-run --disable-background-networking "
-    "--disable-component-update --disable-sync --hide-scrollbars"
-).split()
+FLAGS = [
+    "--headless",
+    "--no-sandbox",
+    "--disable-gpu",
+    "--disable-quic",
+    "--no-first-run",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+    "--hide-scrollbars",
+]
 
 # Runs after the page's own script and writes what it sees into attributes of <html>.
 PROBE = """<script>
@@ -54,7 +61,7 @@ def dump(path: Path, profile: Path, *flags: str) -> str:
 
 def dataset(dom: str) -> dict[str, str]:
     tag = re.search(r"<html[^>]*>", dom)[0]
-    return {name: value for name, value in re.findall(r'data-([\w-]+)="([^"]*)"', tag)}
+    return dict(re.findall(r'data-([\w-]+)="([^"]*)"', tag))
 
 
 @pytest.fixture(scope="module")

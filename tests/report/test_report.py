@@ -245,7 +245,7 @@ def test_lineage_names_the_parents_of_every_step(run: Path, page: Page) -> None:
 
 
 def test_hostile_text_stays_text(text: str) -> None:
-    """A prompt and an answer try to close the script and to run code; the parser of `page` has already matched all tags."""
+    """A prompt and an answer try to close the script and to run code; the parser of `page` has matched all tags."""
     assert "<img" not in text and "onerror=" not in re.sub(r"<script.*?</script>", "", text, flags=re.S)
     assert text.count("</script>") == text.count("<script") == 2
     prompts = [m["text"] for entry in samples_in(text) for m in entry["messages"]]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import math
 from pathlib import Path
@@ -241,10 +242,8 @@ def toy_run(
 ) -> Path:
     """Run the toy recipe; `stop` ends it before the step of that name (`r2/best`), as an interruption would."""
     with Run(folder, compute=Compute(threads=1), about=about) as run:
-        try:
+        with contextlib.suppress(InterruptedError):
             _recipe(run, per_round, k, rounds, steps, stop)
-        except InterruptedError:
-            pass
     return folder
 
 

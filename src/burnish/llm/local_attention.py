@@ -1,14 +1,16 @@
 """Keys and values of a batch in which every K rows continue one prompt, and the attention that reads them.
 
-Two stores per layer. What a prompt's K samples share is held and read once; what each sample drew itself is held apart:
+Three stores per layer. What rows share is held and read once: what all prompts begin with (worked examples, a system
+message), what a prompt's K samples share; and apart from these what each sample drew itself:
 
-    prompt keys   [P, G, L, D]        P prompts, G key heads, L longest prompt, D head width; padded on the right
-    drawn keys    [P, G, W, T, D]     W = slots per prompt (K at first), T room for drawn tokens, in blocks
+    common keys   [1, G, C, D]        C tokens that all prompts of the batch begin with (0 when few)
+    prompt keys   [G, P, L, D]        G key heads, P prompts, L longest rest of a prompt (padded on the right), D width
+    drawn keys    [G, P, W, T, D]     W = slots per prompt (K at first), T room for drawn tokens, in blocks
 
-A query row attends to its prompt's keys in one matrix product for all W slots, and to its own drawn keys; one softmax
-runs over both. Right padding needs a mask over prompt keys only, and none at all when prompts have equal length: all
-rows have drawn the same number of tokens. Rows that finish leave the computation at once (slots point to rows by an
-index), and their keys leave when enough of them are gone.
+A query row attends to the common keys in one matrix product with all other rows, to its prompt's keys in one with the
+prompt's other slots, and to its own drawn keys; one softmax runs over all three. Right padding needs a mask over prompt
+keys only, and none at all when prompts have equal length: all rows have drawn the same number of tokens. Rows that
+finish leave the computation at once (slots point to rows by an index), and their keys leave when enough of them are gone.
 
 The seam is transformers' attention registry: the model's own code makes queries, keys and values, so that norms on
 them, biases, rotary forms and head counts are the model's business.
@@ -43,8 +45,10 @@ class Unservable(Exception):
 class Layer:
     """Keys and values of one layer, shapes as in the module's docstring."""
 
-    prompt_keys: torch.Tensor
-    prompt_values: torch.Tensor
+    common_keys: torch.Tensor | None = None
+    common_values: torch.Tensor | None = None
+    prompt_keys: torch.Tensor | None = None
+    prompt_values: torch.Tensor | None = None
     drawn_keys: torch.Tensor | None = None
     drawn_values: torch.Tensor | None = None
     window: int | None = None
@@ -55,21 +59,23 @@ class KeyValues:
     """All that the attention of one batch needs; see the module's docstring.
 
     Args:
-        lengths: tokens of each prompt, [P].
+        lengths: tokens of each prompt after the common ones, [P], each at least 1.
         samples: rows per prompt at first (K).
         budget: tokens a row may draw (T).
+        common: tokens that all prompts begin with (C).
     """
 
     lengths: torch.Tensor
     samples: int
     budget: int
+    common: int = 0
     layers: dict[int, Layer] = field(default_factory=dict)
-    chunk: slice | None = None  # the prompts being read; None while drawing
+    reading: slice | str | None = None  # the prompts being read, or "common"; None while drawing
     step: int = 0  # tokens drawn before this one
     width: int = 0  # W
     slot_row: torch.Tensor | None = None  # [P * W] the row in each slot (any row in a dead one); None: the same order
     row_slot: torch.Tensor | None = None  # [R] the slot of each row
-    masks: dict[int | None, torch.Tensor | None] = field(default_factory=dict)
+    masks: dict[int | None, tuple[int, torch.Tensor] | None] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         self.width = self.samples
@@ -83,14 +89,17 @@ class KeyValues:
     # Reading prompts
 
     def store_prompts(self, index: int, keys: torch.Tensor, values: torch.Tensor) -> None:
-        """Keep the keys and values of one layer for the prompts of `chunk`; [p, G, l, D]."""
-        layer = self.layers.get(index)
-        if layer is None:
-            shape = (self.prompts, keys.shape[1], self.longest)
-            layer = Layer(keys.new_zeros(*shape, keys.shape[3]), values.new_zeros(*shape, values.shape[3]))
-            self.layers[index] = layer
-        layer.prompt_keys[self.chunk, :, : keys.shape[2]] = keys
-        layer.prompt_values[self.chunk, :, : values.shape[2]] = values
+        """Keep the keys and values of one layer for what is being read; [p, G, l, D]."""
+        layer = self.layers.setdefault(index, Layer())
+        if self.reading == "common":
+            layer.common_keys, layer.common_values = keys, values
+            return
+        if layer.prompt_keys is None:
+            shape = (keys.shape[1], self.prompts, self.longest)
+            layer.prompt_keys = keys.new_zeros(*shape, keys.shape[3])
+            layer.prompt_values = values.new_zeros(*shape, values.shape[3])
+        layer.prompt_keys[:, self.reading, : keys.shape[2]] = keys.transpose(0, 1)
+        layer.prompt_values[:, self.reading, : values.shape[2]] = values.transpose(0, 1)
 
     # Drawing
 
@@ -100,12 +109,12 @@ class KeyValues:
         if layer.drawn_keys is None or self.step >= layer.drawn_keys.shape[3]:
             layer.drawn_keys = self._make_room(layer.drawn_keys, keys)
             layer.drawn_values = self._make_room(layer.drawn_values, values)
-        layer.drawn_keys[:, :, :, self.step] = self.to_slots(keys[:, :, 0]).transpose(1, 2)
-        layer.drawn_values[:, :, :, self.step] = self.to_slots(values[:, :, 0]).transpose(1, 2)
+        layer.drawn_keys[:, :, :, self.step] = self.to_slots(keys[:, :, 0]).permute(2, 0, 1, 3)
+        layer.drawn_values[:, :, :, self.step] = self.to_slots(values[:, :, 0]).permute(2, 0, 1, 3)
 
     def _make_room(self, drawn: torch.Tensor | None, rows: torch.Tensor) -> torch.Tensor:
         block = min(BLOCK, self.budget - self.step)
-        fresh = rows.new_zeros(self.prompts, rows.shape[1], self.width, block, rows.shape[3])
+        fresh = rows.new_zeros(rows.shape[1], self.prompts, self.width, block, rows.shape[3])
         return fresh if drawn is None else torch.cat([drawn, fresh], dim=3)
 
     def to_slots(self, rows: torch.Tensor) -> torch.Tensor:
@@ -142,8 +151,8 @@ class KeyValues:
         source = torch.zeros(len(kept), width, dtype=torch.long, device=prompt.device)
         source[inverse, place] = slot  # [P', W'] old slot within the old prompt
         for layer in self.layers.values():
-            layer.prompt_keys = layer.prompt_keys.index_select(0, kept)
-            layer.prompt_values = layer.prompt_values.index_select(0, kept)
+            layer.prompt_keys = layer.prompt_keys.index_select(1, kept)
+            layer.prompt_values = layer.prompt_values.index_select(1, kept)
             if layer.drawn_keys is not None:
                 layer.drawn_keys = self._pick(layer.drawn_keys, kept, source)
                 layer.drawn_values = self._pick(layer.drawn_values, kept, source)
@@ -156,11 +165,11 @@ class KeyValues:
 
     @staticmethod
     def _pick(drawn: torch.Tensor, kept: torch.Tensor, source: torch.Tensor) -> torch.Tensor:
-        """[P, G, W, T, D] -> [P', G, W', T, D], each kept prompt with its slots `source` [P', W']."""
-        _, heads, width, *size = drawn.shape
-        head = torch.arange(heads, device=kept.device)
-        number = ((kept[:, None] * heads + head)[:, :, None] * width + source[:, None]).flatten()
-        return drawn.flatten(0, 2).index_select(0, number).view(len(kept), heads, source.shape[1], *size)
+        """[G, P, W, T, D] -> [G, P', W', T, D], each kept prompt with its slots `source` [P', W']."""
+        heads, prompts, width, *size = drawn.shape
+        head = torch.arange(heads, device=kept.device)[:, None, None] * prompts * width
+        number = (head + kept[:, None] * width + source).flatten()
+        return drawn.flatten(0, 2).index_select(0, number).view(heads, *source.shape, *size)
 
     def begin_step(self, step: int) -> None:
         """Tell which token comes next; window masks depend on it."""
@@ -168,20 +177,24 @@ class KeyValues:
         for window in [w for w in self.masks if w is not None]:
             del self.masks[window]
 
-    def prompt_mask(self, window: int | None, dtype: torch.dtype) -> torch.Tensor | None:
-        """[P, 1, 1, L]: 0 where the token at logical position length + step sees a prompt token, else -infinity."""
-        if window is not None and self.longest + self.budget <= window:
+    def prompt_mask(self, window: int | None, dtype: torch.dtype) -> tuple[int, torch.Tensor] | None:
+        """What hides common and prompt tokens (one axis, C + L) from the token drawn next.
+
+        Returns:
+            (first, mask [P, 1, C + L - first]), -infinity where a token is hidden; all before `first` is seen. None
+            when nothing is hidden.
+        """
+        if window is not None and self.common + self.longest + self.budget <= window:
             window = None
         if window not in self.masks:
-            positions = torch.arange(self.longest, device=self.lengths.device)
-            hidden = positions >= self.lengths[:, None]
+            positions = torch.arange(self.common + self.longest, device=self.lengths.device)
+            ends = self.common + self.lengths[:, None]
+            hidden = positions >= ends
             if window is not None:
-                hidden = hidden | (positions <= self.lengths[:, None] + self.step - window)
-            if window is None and not self.uneven:
-                self.masks[window] = None
-            else:
-                mask = torch.zeros(hidden.shape, dtype=dtype, device=hidden.device)
-                self.masks[window] = mask.masked_fill_(hidden, float("-inf"))[:, None, None]
+                hidden = hidden | (positions <= ends + self.step - window)
+            first = 0 if window is not None else self.common
+            mask = torch.zeros(hidden.shape, dtype=dtype, device=hidden.device).masked_fill_(hidden, float("-inf"))
+            self.masks[window] = (first, mask[:, None, first:]) if window is not None or self.uneven else None
         return self.masks[window]
 
 
@@ -195,12 +208,15 @@ class GroupedCache(Cache):
     def update(
         self, key_states: torch.Tensor, value_states: torch.Tensor, layer_idx: int, *args: Any, **kwargs: Any
     ) -> tuple[torch.Tensor, torch.Tensor]:
-        store = self.state.store_drawn if self.state.chunk is None else self.state.store_prompts
+        store = self.state.store_drawn if self.state.reading is None else self.state.store_prompts
         store(layer_idx, key_states, value_states)
         return key_states, value_states
 
     def get_seq_length(self, layer_idx: int = 0) -> int:
-        return 0 if self.state.chunk is not None else self.state.longest + self.state.step
+        state = self.state
+        if state.reading is not None:
+            return 0 if state.reading == "common" else state.common
+        return state.common + state.longest + state.step
 
     def get_query_offset(self, layer_idx: int = 0) -> int:
         return self.get_seq_length(layer_idx)
@@ -245,11 +261,15 @@ def attend(
     strange = [n for n, v in others.items() if isinstance(v, torch.Tensor) and n not in _HARMLESS]
     if state is None or attention_mask is not None or dropout or strange or index not in state.layers:
         raise Unservable(f"attention with {strange or 'a mask, dropout or shared layers'}")
-    state.layers[index].window = sliding_window
+    layer = state.layers[index]
+    layer.window = sliding_window
     scaling = query.shape[-1] ** -0.5 if scaling is None else scaling
-    if state.chunk is not None:
-        return _read(query, key, value, scaling, softcap, sliding_window), None
-    return _draw(state, index, query * scaling, softcap, sliding_window), None
+    if state.reading is None:
+        return _draw(state, layer, query * scaling, softcap, sliding_window), None
+    if state.reading != "common" and state.common:
+        key = torch.cat([layer.common_keys.expand(len(key), -1, -1, -1), key], dim=2)
+        value = torch.cat([layer.common_values.expand(len(value), -1, -1, -1), value], dim=2)
+    return _read(query, key, value, scaling, softcap, sliding_window), None
 
 
 def _read(
@@ -260,52 +280,60 @@ def _read(
     softcap: float | None,
     window: int | None,
 ) -> torch.Tensor:
-    """Causal attention over prompts that start at position 0; padding on the right is never seen by a real query."""
-    length = query.shape[2]
-    if softcap is None and (window is None or length <= window):
+    """Causal attention of the last q of k tokens, [p, H, q, D] over [p, G, k, D]; answers [p, q, H, D].
+
+    Padding on the right is never seen by a real query.
+    """
+    length, total = query.shape[2], key.shape[2]
+    slides = window is not None and total > window
+    if softcap is None and not slides and length == total:
         out = functional.scaled_dot_product_attention(query, key, value, is_causal=True, scale=scaling, enable_gqa=True)
+        return out.transpose(1, 2)
+    position = torch.arange(total, device=query.device)
+    seen = position <= position[total - length :, None]
+    if slides:
+        seen &= position > position[total - length :, None] - window
+    if softcap is None:
+        out = functional.scaled_dot_product_attention(query, key, value, attn_mask=seen, scale=scaling, enable_gqa=True)
         return out.transpose(1, 2)
     groups = query.shape[1] // key.shape[1]
     scores = (query * scaling).unflatten(1, (key.shape[1], groups)) @ key[:, :, None].transpose(3, 4)
-    scores = _cap(scores, softcap)
-    position = torch.arange(length, device=query.device)
-    hidden = position[None, :] > position[:, None]
-    if window is not None:
-        hidden = hidden | (position[None, :] <= position[:, None] - window)
-    weights = _softmax(scores.masked_fill_(hidden, float("-inf")), value.dtype)
+    weights = _softmax(_cap(scores, softcap).masked_fill_(~seen, float("-inf")), value.dtype)
     return (weights @ value[:, :, None]).flatten(1, 2).transpose(1, 2)
 
 
-def _draw(state: KeyValues, index: int, query: torch.Tensor, softcap: float | None, window: int | None) -> torch.Tensor:
+def _draw(
+    state: KeyValues, layer: Layer, query: torch.Tensor, softcap: float | None, window: int | None
+) -> torch.Tensor:
     """One new token of each row, query already scaled, [R, H, 1, D]; answers [R, 1, H, D]."""
-    layer, step = state.layers[index], state.step
-    prompts, heads, width, room, _ = layer.drawn_keys.shape
-    groups, longest = query.shape[1] // heads, layer.prompt_keys.shape[2]
+    step = state.step
+    heads, prompts, width, room, _ = layer.drawn_keys.shape
+    groups, ends = query.shape[1] // heads, (state.common, state.common + state.longest)
     first = 0 if window is None else max(0, step + 1 - window)
-    slots = state.to_slots(query[:, :, 0]).unflatten(2, (heads, groups)).transpose(1, 2)  # [P, G, W, g, D]
-    shared = slots.reshape(prompts * heads, width * groups, -1)
-    scores = torch.cat(
-        [
-            torch.bmm(shared, layer.prompt_keys.flatten(0, 1).transpose(1, 2)).view(prompts, heads, -1, longest),
-            torch.bmm(
-                shared.view(prompts * heads * width, groups, -1),
-                layer.drawn_keys.view(prompts * heads * width, room, -1)[:, first : step + 1].transpose(1, 2),
-            ).view(prompts, heads, width * groups, -1),
-        ],
-        dim=-1,
-    )
-    scores = _cap(scores, softcap)
+    apart = (heads * prompts * width, groups, -1)  # own keys: a small product for each slot
+    slots = state.to_slots(query[:, :, 0]).unflatten(2, (heads, groups)).permute(2, 0, 1, 3, 4)  # [G, P, W, g, D]
+    rows = slots.reshape(heads * prompts, width * groups, -1)
+    drawn = layer.drawn_keys.view(heads * prompts * width, room, -1)[:, first : step + 1]
+    parts = [
+        torch.bmm(rows, layer.prompt_keys.flatten(0, 1).transpose(1, 2)).view(heads, prompts, width * groups, -1),
+        torch.bmm(rows.view(apart), drawn.transpose(1, 2)).view(heads, prompts, width * groups, -1),
+    ]
+    if state.common:
+        shared = torch.bmm(rows.view(heads, prompts * width * groups, -1), layer.common_keys[0].transpose(1, 2))
+        parts.insert(0, shared.view(heads, prompts, width * groups, -1))
+    scores = _cap(torch.cat(parts, dim=-1), softcap)
     mask = state.prompt_mask(window, scores.dtype)
     if mask is not None:
-        scores[..., :longest] += mask
-    weights = _softmax(scores, layer.prompt_values.dtype).flatten(0, 1)  # [P * G, W * g, L + t]
-    out = torch.bmm(weights[..., :longest], layer.prompt_values.flatten(0, 1))
-    own = torch.bmm(
-        weights[..., longest:].reshape(prompts * heads * width, groups, -1),
-        layer.drawn_values.view(prompts * heads * width, room, -1)[:, first : step + 1],
-    )
-    out = (out + own.view_as(out)).view(prompts, heads, width, groups, -1).transpose(1, 2)
-    return state.to_rows(out.flatten(2, 3))[:, None]
+        scores[..., mask[0] : ends[1]] += mask[1]
+    weights = _softmax(scores, layer.prompt_values.dtype)  # [G, P, W * g, C + L + t]
+    drawn = layer.drawn_values.view(heads * prompts * width, room, -1)[:, first : step + 1]
+    out = torch.bmm(weights[..., ends[0] : ends[1]].flatten(0, 1), layer.prompt_values.flatten(0, 1))
+    out = out.view(heads, prompts, width * groups, -1)
+    out = out + torch.bmm(weights[..., ends[1] :].reshape(apart), drawn).view_as(out)
+    if state.common:
+        out = out + torch.bmm(weights[..., : ends[0]].flatten(1, 2), layer.common_values[0]).view_as(out)
+    out = out.view(heads, prompts, width, groups, -1).permute(1, 2, 0, 3, 4)
+    return state.to_rows(out.flatten(2, 4).unflatten(2, (heads * groups, -1)))[:, None]
 
 
 def _cap(scores: torch.Tensor, softcap: float | None) -> torch.Tensor:

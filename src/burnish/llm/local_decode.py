@@ -24,6 +24,7 @@ from burnish.llm.local_attention import ATTENTION, GroupedCache, KeyValues, atte
 from burnish.llm.local_draw import draw
 
 READ_TOKENS = 4096  # prompt tokens (padding included) of one forward: activations stay within a core's cache
+COMMON_TOKENS = 16  # prompts that begin with so many equal tokens have them read once for all
 # How far log-probabilities may lie from the eager forward in the probe, nats, by dtype. Wide, since an error in a mask
 # or position moves them by far more, and transformers takes norms and rotary angles in float32 whatever the dtype.
 AGREEMENT = {torch.float64: 1e-5, torch.float32: 1e-3, torch.bfloat16: 0.25, torch.float16: 0.05}
@@ -78,27 +79,32 @@ class Grouped:
         self.tail = "logits_to_keep" in inspect.signature(model.forward).parameters
 
     def start(self, prompts: Sequence[Sequence[int]], samples: int, budget: int) -> torch.Tensor:
-        device = self.model.device
-        lengths = torch.tensor([len(p) for p in prompts], device=device)
-        self.state = KeyValues(lengths=lengths, samples=samples, budget=max(1, budget - 1))
+        device, common = self.model.device, common_tokens(prompts)
+        rest = [prompt[common:] for prompt in prompts]
+        lengths = torch.tensor([len(p) for p in rest], device=device)
+        self.state = KeyValues(lengths=lengths, samples=samples, budget=max(1, budget - 1), common=common)
         self.cache = GroupedCache(self.state)
+        if common:
+            self.state.reading = "common"
+            self._read(torch.tensor([list(prompts[0][:common])], device=device), lengths.new_tensor([common - 1]), 0)
         logits = []
-        for chunk in _chunks([len(p) for p in prompts], READ_TOKENS):
-            part = prompts[chunk]
+        for chunk in _chunks([len(p) for p in rest], READ_TOKENS):
+            part = rest[chunk]
             ids = torch.zeros(len(part), max(map(len, part)), dtype=torch.long)
             for row, prompt in enumerate(part):
                 ids[row, : len(prompt)] = torch.tensor(prompt)
-            self.state.chunk = chunk
-            logits.append(self._read(ids.to(device), lengths[chunk] - 1))
-        self.state.chunk = None
-        self.position = lengths.repeat_interleave(samples)
+            self.state.reading = chunk
+            logits.append(self._read(ids.to(device), lengths[chunk] - 1, common))
+        self.state.reading = None
+        self.position = common + lengths.repeat_interleave(samples)
         self.drawn = 0
         return torch.cat(logits)
 
-    def _read(self, ids: torch.Tensor, last: torch.Tensor) -> torch.Tensor:
+    def _read(self, ids: torch.Tensor, last: torch.Tensor, first: int) -> torch.Tensor:
+        """Logits at place `last` [p] of each row of ids [p, l], whose first token stands at position `first`."""
         wanted, place = last.unique(return_inverse=True)
         extra: dict[str, Any] = {"logits_to_keep": wanted} if self.tail else {}
-        positions = torch.arange(ids.shape[1], device=ids.device)[None]
+        positions = torch.arange(first, first + ids.shape[1], device=ids.device)[None]
         with attending(self.state):
             out = self.model(ids, position_ids=positions, past_key_values=self.cache, use_cache=True, **extra).logits
         rows = torch.arange(len(ids), device=ids.device)
@@ -246,6 +252,16 @@ def _ended(
     return over.to(token.device)
 
 
+def common_tokens(prompts: Sequence[Sequence[int]]) -> int:
+    """How many tokens all prompts begin with, each keeping one of its own; 0 when it is too few to pay off."""
+    if len(prompts) < 2:
+        return 0
+    first, last = min(prompts), max(prompts)  # in lexical order, what these two share all share
+    most = min(map(len, prompts)) - 1
+    common = next((i for i in range(most) if first[i] != last[i]), most)
+    return common if common >= COMMON_TOKENS else 0
+
+
 def _chunks(lengths: Sequence[int], most: int) -> list[slice]:
     """Runs of prompts whose padded size stays within `most` tokens (one prompt at least)."""
     chunks, start, longest = [], 0, 0
@@ -269,6 +285,8 @@ def open_decoder(model: PreTrainedModel) -> Decoder:
             if path is Grouped:
                 model.set_attn_implementation(ATTENTION)
             reason = _disagreement(model, path)
+            if not reason and path is Grouped:
+                reason = _disagreement(model, path, range(1, COMMON_TOKENS + 1))
         except Exception as error:  # any failure of a path on this architecture means: not this path
             reason = f"{type(error).__name__}: {error}"
         if not reason:
@@ -280,13 +298,13 @@ def open_decoder(model: PreTrainedModel) -> Decoder:
 
 
 @torch.inference_mode()
-def _disagreement(model: PreTrainedModel, path: type[Grouped] | type[Plain]) -> str:
-    """Empty when the path gives the eager forward's log-probabilities on a probe, else what is wrong."""
+def _disagreement(model: PreTrainedModel, path: type[Grouped] | type[Plain], before: Sequence[int] = ()) -> str:
+    """Empty when the path gives the eager forward's log-probabilities on a probe that begins with `before`, else why."""
     config = model.config.get_text_config()
     generator = np.random.default_rng(20240731)
     top = min(config.vocab_size, 1000)
     sizes = (7, 5, 3) if path is Grouped else (5, 5, 5)
-    prompts = [generator.integers(1, top, size).tolist() for size in sizes]
+    prompts = [[*before, *generator.integers(1, top, size).tolist()] for size in sizes]
     drawn = torch.from_numpy(generator.integers(1, top, (6, 3))).to(model.device)
     stepper, samples = path(model), 2
     logits = [stepper.start(prompts, samples, 4).repeat_interleave(samples, 0), stepper.step(drawn[:, 0])]

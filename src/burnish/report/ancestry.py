@@ -1,11 +1,12 @@
 """The lineage picture: steps as boxes in layers, an arrow from each parent; drawn round by round.
 
-Layers are longest paths; an arrow over several layers passes through invisible stations; the order inside a layer follows
-the middle of the neighbours (Sugiyama's method, a few sweeps), and positions are least squares under that order.
+Layers are longest paths; an arrow over several layers passes through invisible stations; the order inside a layer
+follows the middle of the neighbours (the method of Sugiyama, a few sweeps); positions are least squares in that order.
 """
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -58,7 +59,7 @@ def _layered(nodes: Sequence[str], edges: Sequence[tuple[str, str]]) -> _Graph:
         chain: list[Any] = [a, *[(a, b, layer) for layer in range(depth[a] + 1, depth[b])], b]
         for station in chain[1:-1]:
             graph.layers[station[2]].append(station)
-        for upper, lower in zip(chain, chain[1:], strict=False):
+        for upper, lower in itertools.pairwise(chain):
             graph.below.setdefault(upper, []).append(lower)
             graph.above.setdefault(lower, []).append(upper)
     return graph
@@ -73,7 +74,7 @@ def _order(graph: _Graph) -> None:
             spots = {n: i / max(len(other) - 1, 1) for other in graph.layers for i, n in enumerate(other)}
             middle = {n: sum(spots[m] for m in near.get(n, [])) / max(len(near.get(n, [])), 1) for n in layer}
             wish = {n: middle[n] if near.get(n) else spots[n] for n in layer}
-            layer.sort(key=lambda n: wish[n])  # noqa: B023 (sorted before the next turn)
+            layer.sort(key=lambda n: wish[n])
 
 
 def _width(node: Any) -> float:

@@ -17,7 +17,7 @@ STYLES = {"sft": "s-sft", "dpo": "s-dpo", "reward": "s-rm", "other": "s-other"}
 
 
 def _points(curve: Sequence[dict[str, Any]], keys: Sequence[str]) -> list[tuple[float, float]]:
-    """(step, value) of the first key that occurs; lines without it, or with a value that is not finite, are left out."""
+    """(step, value) of the first key that occurs; lines without it or with a value that is not finite are left out."""
     key = next((name for name in keys if any(name in line for line in curve)), None)
     found = []
     for index, line in enumerate(curve):

@@ -11,7 +11,7 @@ import jinja2
 from markupsafe import Markup
 
 from burnish.errors import RunError
-from burnish.report import ancestry, browser, curves, distributions, flow, rounds, samples, settings, stages
+from burnish.report import ancestry, browser, curves, flow, rounds, samples, settings, stages
 from burnish.report.reading import Evidence
 from burnish.runs import RunView
 from burnish.runs.storage import disk_errors
@@ -39,7 +39,7 @@ def _samples(evidence: Evidence) -> tuple[list[dict[str, Any]], dict[str, Any]]:
         if found is None:
             continue
         title = "All steps" if number is None else f"Round {number}"
-        groups.append({"title": title, "figures": distributions.distribution_figures(found)})
+        groups.append({"title": title, "figures": samples.distribution_figures(found)})
         entries += browser.round_entries(found, len(numbers))
         sampled[found.step] = len(found.answers)
         in_tokens = in_tokens and found.in_tokens
@@ -69,7 +69,7 @@ def _facts(view: RunView) -> dict[str, Any]:
         "ability_table": stages.ability_table(progress),
         "reward": rounds.reward_section(evidence),
         "histograms": histograms,
-        "histogram_legend": distributions.LEGEND,
+        "histogram_legend": samples.LEGEND,
         "training": curves.training(evidence),
         "browser": browsing,
         "lineage": ancestry.lineage(evidence),

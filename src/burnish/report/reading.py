@@ -122,7 +122,7 @@ class Evidence:
         found = {}
         for step in self.view.steps:
             count = step.note.get("artifact", {}).get("rows", 0)
-            if step.kind == "rows" and 0 < count and noun_of(step) == "Score":
+            if step.kind == "rows" and count > 0 and noun_of(step) == "Score":
                 found[step.name] = step.rows()
         return found
 

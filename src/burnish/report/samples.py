@@ -1,20 +1,24 @@
 """The K answers to each prompt of a round: their rewards, their lengths, and what happened to each afterwards.
 
 An answer's fate is followed through every later step of its round by ids: a row belongs to an answer when it is the
-answer, a judgement of it alone, or descends from one of these; a demonstration without such parents belongs to the answer
-with its prompt and its words.
+answer, a judgement of it alone, or descends from one of these; a demonstration without such parents belongs to the
+answer with its prompt and its words.
 """
 
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 from burnish.records import Demonstration, Dropped, Judgement, Prompt, Response
-from burnish.report.reading import Evidence, noun_of, short_name
+from burnish.report.charts import Figure, histogram
+from burnish.report.reading import Evidence, noun_of, number, short_name
 from burnish.runs import StepView
+
+LEGEND = (("s-all", "bar", "all samples"), ("s-chosen", "line", "chosen"))
 
 
 @dataclass(slots=True, kw_only=True)
@@ -133,10 +137,10 @@ class _Fates:
         return [owner] if owner else []
 
 
-def _prompts(evidence: Evidence, number: int | None, wanted: set[str]) -> dict[str, Prompt]:
+def _prompts(evidence: Evidence, round_number: int | None, wanted: set[str]) -> dict[str, Prompt]:
     """The prompts of these ids, from this round's prompt steps and, if need be, from all others."""
     found: dict[str, Prompt] = {}
-    here = [step.name for step in evidence.steps_of(number)]
+    here = [step.name for step in evidence.steps_of(round_number)]
     for step in sorted(evidence.view.steps, key=lambda step: step.name not in here):
         if wanted <= found.keys():
             break
@@ -145,9 +149,9 @@ def _prompts(evidence: Evidence, number: int | None, wanted: set[str]) -> dict[s
     return found
 
 
-def read_samples(evidence: Evidence, number: int | None) -> RoundSamples | None:
+def read_samples(evidence: Evidence, round_number: int | None) -> RoundSamples | None:
     """The samples of a round with scores and fates; None when the round has sampled nothing yet."""
-    steps = evidence.steps_of(number)
+    steps = evidence.steps_of(round_number)
     sampling = _sampling_step(steps)
     if sampling is None:
         return None
@@ -170,8 +174,38 @@ def read_samples(evidence: Evidence, number: int | None) -> RoundSamples | None:
     for answer in fates.of.values():
         if answer.state == "kept" and answer.at != last:
             answer.state, answer.reason = "left", f"not among the rows of {last}"
-    prompts = _prompts(evidence, number, set(answers))
+    prompts = _prompts(evidence, round_number, set(answers))
     in_tokens = any(answer.row.token_ids for group in answers.values() for answer in group)
     return RoundSamples(
-        round=number, step=sampling.name, choice=choice, prompts=prompts, answers=answers, in_tokens=in_tokens
+        round=round_number, step=sampling.name, choice=choice, prompts=prompts, answers=answers, in_tokens=in_tokens
     )
+
+
+def _mean(values: Sequence[float]) -> float:
+    return math.fsum(values) / len(values)
+
+
+def _figure(title: str, everything: Sequence[float], chosen: Sequence[float], x_label: str) -> Figure | None:
+    if not everything:
+        return None
+    note = f"Mean of {number(len(everything))} samples {number(_mean(everything))}"
+    if chosen:
+        note += f", of {number(len(chosen))} chosen {number(_mean(chosen))}"
+    spoken = f"{title}. {note}."
+    return Figure(title=title, svg=histogram(spoken, everything, chosen, x_label=x_label), note=note + ".")
+
+
+def distribution_figures(samples: RoundSamples) -> list[Figure]:
+    """Reward and length histograms of a round; a missing one is left out."""
+    where = "" if samples.round is None else f", round {samples.round}"
+    everything, chosen = samples.all(), samples.chosen()
+
+    def rewards(answers: Sequence) -> list[float]:
+        return [a.score for a in answers if a.score is not None and math.isfinite(a.score)]
+
+    unit = "tokens" if samples.in_tokens else "words"
+    found = [
+        _figure(f"Reward{where}", rewards(everything), rewards(chosen), "reward"),
+        _figure(f"Length{where}", [a.length for a in everything], [a.length for a in chosen], unit),
+    ]
+    return [figure for figure in found if figure]

@@ -1,4 +1,4 @@
-"""Held-out accuracy: the base in its best prompt style, then every stage of every round; and what the page says of it."""
+"""Held-out accuracy: the base in its best prompt style, then every stage of every round; what the page says of it."""
 
 from __future__ import annotations
 

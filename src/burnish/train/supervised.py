@@ -227,7 +227,7 @@ def _audited(chat: Chat) -> list[str]:
     found = audit(chat, after_training=True)
     if found and found[0].severity == "error":
         raise ChatError(f"the chat template of {chat.folder}: {found[0].what}; {found[0].fix}")
-    return [f"the chat template of {chat.folder}: {finding.what}; {finding.fix}" for finding in found]
+    return [f"the chat template: {finding.what}; {finding.fix}" for finding in found]
 
 
 def _dropout(model: torch.nn.Module) -> str:
