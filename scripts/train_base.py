@@ -1,9 +1,9 @@
 """Train the microworld's base from scratch, resumably, and measure it.
 
-    python scripts/train_base.py --work runs/base            # train; the same command goes on after a kill
-    python scripts/train_base.py --work runs/base --ship     # copy the result into the package
-    python scripts/train_base.py --evaluate                  # the table of the shipped base
-    python scripts/train_base.py --experiment                # one round of verified rejection sampling
+python scripts/train_base.py --work runs/base            # train; the same command goes on after a kill
+python scripts/train_base.py --work runs/base --ship     # copy the result into the package
+python scripts/train_base.py --evaluate                  # the table of the shipped base
+python scripts/train_base.py --experiment                # one round of verified rejection sampling
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--threads", type=int, default=2, help="torch threads; part of the result's identity")
     parser.add_argument("--ship", action="store_true", help="copy the trained base into the package")
     parser.add_argument("--evaluate", action="store_true", help="measure a base instead of training one")
-    parser.add_argument("--experiment", action="store_true", help="one round of verified rejection sampling, then measure")
+    parser.add_argument("--experiment", action="store_true", help="one round of verified rejection sampling")
     parser.add_argument("--model", type=Path, default=BASE, help="the folder to measure")
     parser.add_argument("--per-family", type=int, default=60, help="held-out prompts a family")
     parser.add_argument("--samples", type=int, default=16, help="samples a prompt at temperature 1")
@@ -45,13 +45,13 @@ def measure(args: argparse.Namespace) -> None:
     tokenizer = load_tokenizer(args.model)
     rows = prompts("heldout", args.per_family * 10, seed=1)
     begun = time.monotonic()
-    print(probe.table(probe.score(model, tokenizer, rows, samples=args.samples)))
+    print(probe.table(probe.score(model, tokenizer, rows, samples=args.samples), samples=args.samples))
     print(f"({time.monotonic() - begun:.0f} s)")
     if args.experiment:
         begun = time.monotonic()
         model, kept, drawn = rejection_round(model, tokenizer, prompts("train", 1500, seed=2))
         print(f"\nAfter one round of verified rejection sampling ({kept} of {drawn} prompts had a right answer):\n")
-        print(probe.table(probe.score(model, tokenizer, rows, samples=0)))
+        print(probe.table(probe.score(model, tokenizer, rows, samples=0), samples=0))
         print(f"({time.monotonic() - begun:.0f} s)")
 
 

@@ -8,7 +8,16 @@ import torch
 from transformers import AutoConfig, AutoModelForCausalLM
 
 from burnish.llm import local_attention, local_decode
-from burnish.llm.local_decode import Grouped, Limits, Plain, Recompute, draw_rows, open_decoder, rotary_threshold
+from burnish.llm.local_decode import (
+    Grouped,
+    Limits,
+    Plain,
+    Recompute,
+    common_tokens,
+    draw_rows,
+    open_decoder,
+    rotary_threshold,
+)
 from burnish.llm.randomness import key, uniforms
 from burnish.models import tiny_model
 
@@ -21,9 +30,10 @@ def model_of(architecture: str, dtype: str = "float64", **settings: object):
     return tiny_model(architecture, scale=6.0, dtype=dtype, **{"max_position_embeddings": 256, **window, **settings})
 
 
-def requests(count: int = 9) -> list[list[int]]:
+def requests(count: int = 9, before: int = 0) -> list[list[int]]:
+    """Prompts of many lengths that begin with `before` equal tokens."""
     generator = np.random.default_rng(1)
-    return [generator.integers(8, 250, 3 + 5 * i % 23).tolist() for i in range(count)]
+    return [[*range(20, 20 + before), *generator.integers(8, 250, 3 + 5 * i % 23).tolist()] for i in range(count)]
 
 
 def numbers(names: list[int], samples: int, count: int) -> np.ndarray:
@@ -43,34 +53,37 @@ def eager_logprobs(model: torch.nn.Module, prompt: list[int], drawn: list[int]) 
 LIMITS = Limits(max_new_tokens=40, temperature=1.0, stop_ids=STOPS)
 
 
+@pytest.mark.parametrize("before", [0, 30])
 @pytest.mark.parametrize("architecture", ARCHITECTURES)
 @pytest.mark.parametrize(("dtype", "bound"), [("float64", 1e-5), ("float32", 1e-4)])
-def test_logprobs_equal_the_eager_forward(architecture: str, dtype: str, bound: float) -> None:
-    """Unequal prompts, rows that stop at different times, more tokens than one block of room."""
+def test_logprobs_equal_the_eager_forward(architecture: str, dtype: str, bound: float, before: int) -> None:
+    """Unequal prompts, with and without a common beginning; rows that stop early; more tokens than a block of room."""
     decoder = open_decoder(model_of(architecture, dtype))
     assert decoder.path is Grouped and not decoder.notice
-    drawn = decoder.generate(requests(), 4, numbers(list(range(9)), 4, 40), LIMITS)
+    prompts = requests(before=before)
+    assert common_tokens(prompts) == before
+    drawn = decoder.generate(prompts, 4, numbers(list(range(9)), 4, 40), LIMITS)
     lengths = {len(ids) for ids in drawn.token_ids}
     assert len(lengths) > 8 and max(lengths) > local_attention.BLOCK  # rows left early, and room was made anew
     for row, (ids, logprobs) in enumerate(zip(drawn.token_ids, drawn.logprobs, strict=True)):
-        reference = eager_logprobs(decoder.model, requests()[row // 4], ids)
+        reference = eager_logprobs(decoder.model, prompts[row // 4], ids)
         assert np.abs(np.array(reference) - np.array(logprobs)).max() < bound
 
 
 @pytest.mark.parametrize("architecture", ARCHITECTURES)
 def test_a_row_does_not_depend_on_its_batch(architecture: str) -> None:
     """float64: the same tokens alone, among others, with fewer samples beside it, and on the other paths."""
-    decoder = open_decoder(model_of(architecture))
-    together = decoder.generate(requests(), 4, numbers(list(range(9)), 4, 40), LIMITS)
+    decoder, prompts = open_decoder(model_of(architecture)), requests(before=20)
+    together = decoder.generate(prompts, 4, numbers(list(range(9)), 4, 40), LIMITS)
     for prompt in (0, 4, 7):
-        alone = decoder.generate([requests()[prompt]], 4, numbers([prompt], 4, 40), LIMITS)
+        alone = decoder.generate([prompts[prompt]], 4, numbers([prompt], 4, 40), LIMITS)
         assert alone.token_ids == together.token_ids[4 * prompt : 4 * prompt + 4]
         assert alone.finish == together.finish[4 * prompt : 4 * prompt + 4]
-        single = decoder.generate([requests()[prompt]], 1, numbers([prompt], 1, 40), LIMITS)
+        single = decoder.generate([prompts[prompt]], 1, numbers([prompt], 1, 40), LIMITS)
         assert single.token_ids == together.token_ids[4 * prompt : 4 * prompt + 1]
     decoder.model.set_attn_implementation("eager")
     for path in (Plain, Recompute):
-        plain = draw_rows(path(decoder.model), [requests()[3]], 4, numbers([3], 4, 40), LIMITS)
+        plain = draw_rows(path(decoder.model), [prompts[3]], 4, numbers([3], 4, 40), LIMITS)
         assert plain.token_ids == together.token_ids[12:16]
         for mine, theirs in zip(plain.logprobs, together.logprobs[12:16], strict=True):
             assert np.allclose(mine, theirs, atol=1e-5)
@@ -108,6 +121,15 @@ def test_the_window_and_the_cap_count() -> None:
     assert moved(sliding_window=200) > 1e-3
     assert moved(sliding_window=9) > 1e-3
     assert moved(attn_logit_softcapping=1e6) > 1e-3
+
+
+def test_what_prompts_begin_with_is_found() -> None:
+    begin = list(range(20))
+    assert common_tokens([[*begin, 1], [*begin, 2, 3], [*begin, 1, 4]]) == 20
+    assert common_tokens([begin, [*begin, 5]]) == 19  # each keeps a token of its own
+    assert (
+        common_tokens([begin[:10], begin]) == 0 == common_tokens([[*begin, 1]]) == common_tokens([[9, *begin], begin])
+    )
 
 
 def test_greedy_is_the_argmax_of_the_eager_forward() -> None:

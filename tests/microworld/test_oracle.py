@@ -21,7 +21,8 @@ def _drawn(count: int, seed: int = 1):
 def test_utility_puts_correctness_first_then_steps():
     oracle = Oracle()
     for task, prompt in _drawn(200):
-        values = {name: oracle.utility(prompt, response_to(prompt, getattr(task, name))) for name in ("answer", "hasty", "terse")}
+        texts = {"answer": task.answer, "hasty": task.hasty, "terse": task.terse}
+        values = {name: oracle.utility(prompt, response_to(prompt, text)) for name, text in texts.items()}
         assert values["answer"] == max(values.values()) == pytest.approx(6.0)
         right = checkers()[prompt.checker].check_text(prompt, task.hasty).correct
         assert right or values["hasty"] < values["terse"]
@@ -94,7 +95,8 @@ def test_edit_changes_at_most_one_step_and_never_writes_the_answer_out():
             kept = _longest_common(bare(before), bare(after))
             assert max(len(before), len(after)) - kept == 1, (text, message.content)
             assert kept >= 1
-            assert oracle.utility(prompt, response_to(prompt, message.content)) > oracle.utility(prompt, response_to(prompt, text))
+            worth = [oracle.utility(prompt, response_to(prompt, t)) for t in (text, message.content)]
+            assert worth[1] > worth[0]
     assert edits > 50
 
 

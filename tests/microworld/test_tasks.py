@@ -43,12 +43,8 @@ def test_verifier_rejects_planted_answers_and_those_of_other_tasks(family):
         for text in (*PLANTED, *SHRUGS.values()):
             assert REGISTRY[family].check(task.gold, text), (task, text)
         other = many[number - 1]
-        # Some answers of other tasks are right by chance (a sum, a refusal): both ways the gold decides.
-        if json.dumps(other.gold, sort_keys=True) != json.dumps(task.gold, sort_keys=True) and family in (
-            "code", "constraints", "steering"
-        ):  # fmt: skip
-            if other.answer != task.answer and family != "constraints":
-                assert REGISTRY[family].check(task.gold, other.answer)
+        if family in ("code", "steering", "records", "arithmetic") and other.gold != task.gold:
+            assert REGISTRY[family].check(task.gold, other.answer)
 
 
 @pytest.mark.parametrize("family", FAMILIES)
@@ -64,13 +60,13 @@ def test_careless_rules_fail_on_traps_and_only_there(family):
 @pytest.mark.parametrize("family", FAMILIES)
 def test_family_has_five_thousand_tasks_and_short_texts(family):
     rng, keys, long = Random(3), set(), 0
-    for count in range(40_000):
+    for _ in range(40_000):
         task = REGISTRY[family].draw(rng, Dials())
         keys.add(task.key)
         long += len(task.answer) > 110
         if len(keys) >= 5_000:
             break
-    assert len(keys) >= 5_000, count
+    assert len(keys) >= 5_000
     assert long == 0
 
 
@@ -118,7 +114,8 @@ def test_equal_across_processes_and_hash_seeds():
     seen = set()
     for hash_seed in ("0", "1234"):
         env = {**os.environ, "PYTHONHASHSEED": hash_seed}
-        seen.add(subprocess.run([sys.executable, "-c", code], env=env, capture_output=True, text=True, check=True).stdout)
+        done = subprocess.run([sys.executable, "-c", code], env=env, capture_output=True, text=True, check=True)
+        seen.add(done.stdout)
     assert len(seen) == 1
 
 
@@ -186,7 +183,8 @@ def test_completion_text_by_hand():
         Message(role="assistant", content="f(1)", end="message"), Message(role="ipython", content="2"),
         Message(role="assistant", content="two"), Message(role="user", content="V"),
     )  # fmt: skip
-    assert completion_text(messages) == "System: S\nQuestion: U\nCall: f(1)\nResult: 2\nAnswer: two\nQuestion: V\nAnswer:"
+    wanted = "System: S\nQuestion: U\nCall: f(1)\nResult: 2\nAnswer: two\nQuestion: V\nAnswer:"
+    assert completion_text(messages) == wanted
 
 
 def test_authors_keep_their_shares_and_the_corpus_knows_no_chat_format():

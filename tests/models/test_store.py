@@ -80,6 +80,7 @@ def test_sharding_does_not_change_the_id(tmp_path: Path) -> None:
     one = tiny_model_folder(tmp_path / "one")
     (tmp_path / "cut").mkdir()
     shutil.copy(tmp_path / "one/config.json", tmp_path / "cut/config.json")
+    copy_tokenizer(tmp_path / "one", tmp_path / "cut")
     with TensorWriter(tmp_path / "cut", shard_bytes=20_000) as writer:
         for name, tensor in stream_tensors(one.path):
             writer.add(name, tensor)

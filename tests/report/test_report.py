@@ -178,6 +178,44 @@ def test_settings_show_both_values_and_their_tag(page: Page) -> None:
     assert table["policy"][0] == "base"
 
 
+def test_skipped_steps_are_named_at_the_top(run: Path, page: Page) -> None:
+    told = page.words["skipped"]
+    assert re.search(r"r2/\d\d-dpo-a, r2/\d\d-dpo-b \(0 rows in r2/\d\d-fresh\)", told)
+
+
+@pytest.mark.parametrize("better", ("base", "r1"))
+def test_an_earlier_model_may_be_promoted_again(better: str, tmp_path: Path) -> None:
+    with Run(tmp_path / "run", about={}) as run:
+        base = run.step("base", toy.weights, label="base")
+        start = run.step("start-few-shot", toy.score_rows, base, level=0.5)
+        first = start
+        for number, level in ((1, 0.45), (2, 0.4)):
+            with run.round(number):
+                tuned = run.step("sft-average", toy.weights, base, label=f"sft {number}")
+                scored = run.step("scores-sft", toy.score_rows, tuned, level=level)
+                first = scored if better == "r1" and number == 1 else first
+                name = "sft" if first is scored else "incumbent"
+                run.step("promoted", toy.promote, first, name=name)
+    page = Page(render(RunView(tmp_path / "run")))
+    line, note = (page.words[name].replace("\u202f", "") for name in ("line", "result"))
+    if better == "base":
+        assert line.startswith("No stage was promoted over the base; held-out accuracy stays at 50.0%")
+        assert "Round 1 went on with the base again. Round 2 went on with the base again." in note
+    else:
+        assert line.startswith("Held-out accuracy fell from 50.0% to 45.0%")
+        assert "Round 2 went on with r1 SFT again." in note and "Round 1 went on" not in note
+
+
+def test_a_step_that_changes_nothing_is_not_passed_over(tmp_path: Path) -> None:
+    """`cleaned` drops no row, so its rows have the id of `best`'s; the picture still shows the chain."""
+    with Run(tmp_path / "run", about={}) as run:
+        asked = run.step("prompts", toy.prompts, 9, salt="x")
+        same = run.step("cleaned", toy.thin_out, asked, every=100, reason="never")
+        run.step("pruned", toy.thin_out, same, every=3, reason="third")
+    said = Page(render(RunView(tmp_path / "run"))).words["lineage"]
+    assert "02-cleaned from 01-prompts" in said and "03-pruned from 02-cleaned" in said
+
+
 def test_samples_tell_what_happened_to_each_answer(run: Path, text: str) -> None:
     view, entries = RunView(run), samples_in(text)
     assert {entry["round"] for entry in entries} == {1, 2}

@@ -10,7 +10,7 @@ message), what a prompt's K samples share; and apart from these what each sample
 A query row attends to the common keys in one matrix product with all other rows, to its prompt's keys in one with the
 prompt's other slots, and to its own drawn keys; one softmax runs over all three. Right padding needs a mask over prompt
 keys only, and none at all when prompts have equal length: all rows have drawn the same number of tokens. Rows that
-finish leave the computation at once (slots point to rows by an index), and their keys leave when enough of them are gone.
+finish leave the computation at once (slots point to rows by an index), and their keys leave when many of them are gone.
 
 The seam is transformers' attention registry: the model's own code makes queries, keys and values, so that norms on
 them, biases, rotary forms and head counts are the model's business.

@@ -299,7 +299,7 @@ def open_decoder(model: PreTrainedModel) -> Decoder:
 
 @torch.inference_mode()
 def _disagreement(model: PreTrainedModel, path: type[Grouped] | type[Plain], before: Sequence[int] = ()) -> str:
-    """Empty when the path gives the eager forward's log-probabilities on a probe that begins with `before`, else why."""
+    """Empty when the path gives the eager forward's log-probabilities on prompts that begin with `before`, else why."""
     config = model.config.get_text_config()
     generator = np.random.default_rng(20240731)
     top = min(config.vocab_size, 1000)

@@ -20,7 +20,7 @@ from burnish.records import Message
 
 LABELS = {"system": "System", "user": "Question", "ipython": "Result"}
 ALMANAC = 0.05  # share of documents that state facts
-NOTES = 0.10  # share of documents in which somebody reads out what another wrote: copying is the first thing to learn
+NOTES = 0.04  # share of documents in which somebody reads out what another wrote: copying is the first thing to learn
 PAGE = 0.06  # share of documents that hold several questions, each answered by an author of its own
 FORMATS = {"plain": 0.76, "letters": 0.08, "problem": 0.08, "talk": 0.08}
 # Share of each family among the questions: the harder to learn, the more is written about it.
@@ -69,7 +69,7 @@ def _train_task(rng: Random, dials: Dials) -> Task:
 
 
 def _asked(rng: Random, task: Task) -> str:
-    """The task, up to where its answer begins, in one of the formats; only the plain one carries system prompts and tool calls."""
+    """The task, up to where its answer begins, in one of the formats (system prompts and calls: the plain one)."""
     kind = rng.choices(tuple(FORMATS), weights=tuple(FORMATS.values()))[0]
     question = task.messages[-1].content
     if kind == "plain" or len(task.messages) > 1:

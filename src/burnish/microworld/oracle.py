@@ -122,7 +122,7 @@ class Oracle:
         return (*response.messages[:-1], Message(role=last.role, content=best, end=last.end))
 
     def quality(self, prompt: Prompt, response: Response) -> int:
-        """Three points, one each for a right answer, for its steps and for its form (§3.10's three criteria), noisy."""
+        """Three points, one each for being right, for steps and for form (after §3.10's three criteria), noisy."""
         answer = json.loads(prompt.reference)["answer"]
         right = checkers()[prompt.checker].check_text(prompt, response.text).correct is True
         worth = self.utility(prompt, response) - CORRECT * right
@@ -139,7 +139,8 @@ class Oracle:
         by_id = {prompt.id: prompt for prompt in prompts}
         rows = []
         for response in responses:
-            known = {"prompt": response.prompt, "responses": (response.id,), "judge": self.name, "parents": (response.id,)}
+            ids = (response.id,)
+            known = {"prompt": response.prompt, "responses": ids, "judge": self.name, "parents": ids}
             prompt = by_id.get(response.prompt)
             if prompt is None or not checks_known_truth(prompt):
                 rows.append(Judgement(**known, unscored="the oracle does not know this prompt's truth"))
@@ -158,7 +159,7 @@ def one_step_edits(text: str, answer: str) -> list[str]:
     found = []
     for kind, i1, i2, j1, j2 in matcher.get_opcodes():
         if kind == "replace" and i2 - i1 == j2 - j1:
-            found += [_joined(given, gaps, j, [wanted[i]], 1) for i, j in zip(range(i1, i2), range(j1, j2), strict=True)]
+            found += [_joined(given, gaps, j1 + n, [wanted[i1 + n]], 1) for n in range(i2 - i1)]
         elif kind == "insert":  # in the text, not in the reference
             found += [_joined(given, gaps, j, [], 1) for j in range(j1, j2)]
         elif kind == "delete":

@@ -19,7 +19,9 @@ PREFIX = "microworld/"
 _PATIENCE = 20_000  # draws without a fresh task before a family counts as exhausted
 
 
-def tasks(split: str, family: str, *, seed: int, dials: Dials | None = None, taken: set[str] | None = None) -> Iterator[Task]:
+def tasks(
+    split: str, family: str, *, seed: int, dials: Dials | None = None, taken: set[str] | None = None
+) -> Iterator[Task]:
     """An endless stream of distinct tasks of one family and split; `taken` holds canonical keys not to draw again.
 
     Raises:
@@ -116,10 +118,13 @@ def few_shot(seed: int, *, families: Sequence[str] | None = None) -> list[Demons
         task = next(tasks("train", name, seed=seed))
         rows.append(
             Demonstration(
-                prompt=as_prompt(task, f"{PREFIX}few-shot/{seed}").id, context=task.messages,
-                response=(Message(role="assistant", content=task.answer),), ability=name,
-                source=f"{PREFIX}few-shot/{task.key}", difficulty=task.difficulty,
-            )  # fmt: skip
+                prompt=as_prompt(task, f"{PREFIX}few-shot/{seed}").id,
+                context=task.messages,
+                response=(Message(role="assistant", content=task.answer),),
+                ability=name,
+                source=f"{PREFIX}few-shot/{task.key}",
+                difficulty=task.difficulty,
+            )
         )
     return rows
 
@@ -133,7 +138,7 @@ def export_gsm8k(rows: Sequence[Prompt], path: Path) -> int:
     with open(path, "w", encoding="utf-8") as out:
         for prompt in rows:
             if prompt.ability != "arithmetic" or not checks_known_truth(prompt):
-                raise SettingsError(f"prompt {prompt.id} is no arithmetic prompt; export those of family 'arithmetic' only")
+                raise SettingsError(f"prompt {prompt.id} is no arithmetic; export family 'arithmetic' only")
             gold = json.loads(prompt.reference)
             steps = gold["answer"].split(". ")[0].split(", ")
             answer = "\n".join([*steps, f"#### {gold['number']}"])

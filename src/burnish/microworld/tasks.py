@@ -21,7 +21,7 @@ class Dials:
     """What a generator may be asked for. The defaults are the world the shipped base was trained on.
 
     Args:
-        traps: share of tasks on which the careless rules go wrong (a carry, a needle that is not the first record, ...).
+        traps: share of tasks on which the careless rules go wrong (a carry, a needle not in the first record, ...).
         hard: share of tasks of the longer kind (difficulty 3).
         records: fewest and most records of a needle task; 8 tokens or so each, so (100, 120) reaches 1,024 tokens.
         languages: what the multilingual family speaks, of `LANGUAGES` without English.
@@ -66,7 +66,7 @@ class Task:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Family:
-    """One ability: `draw(rng, dials)` makes a task, `check(gold, text)` answers "" for a right text or the reason why not."""
+    """One ability: `draw(rng, dials)` makes a task, `check(gold, text)` answers "" for a right text, or why not."""
 
     name: str
     draw: Callable[[Random, Dials], Task]

@@ -12,8 +12,8 @@ from safetensors import SafetensorError
 
 from burnish.errors import ModelError
 from burnish.models.load import check_finite, locate, quiet, read_config
-from burnish.models.tensors import INDEX, SINGLE, fingerprint, stream_tensors, tensor_files
-from burnish.records import Weights, content_id
+from burnish.models.tensors import INDEX, SINGLE, stream_tensors, tensor_files
+from burnish.records import Weights, weights_in
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
@@ -31,12 +31,10 @@ TOKENIZER_FILES = (
     "tokenizer.model",
     "spiece.model",
 )
-# Parts of config.json that say who wrote it and how, not what the model computes.
-_PASSING = ("_name_or_path", "transformers_version", "_commit_hash", "_attn_implementation", "use_cache")
 
 
 def weights_of(source: Weights | str | Path) -> Weights:
-    """The weights in a folder, named by content: tensors (names, dtypes, shapes, bytes) and config, without paths.
+    """The weights in a folder, named by content (`records.weights_in`): tensors, config and tokenizer, without paths.
 
     Streams the files; loads no model. The kind is `reward` where the config names a sequence classifier.
 
@@ -44,22 +42,11 @@ def weights_of(source: Weights | str | Path) -> Weights:
         ModelError: not a folder of safetensors with a config.
     """
     folder = locate(source)
-    config = read_config(folder)
-    names = config.get("architectures") or []
-    kind = "reward" if any("SequenceClassification" in str(name) for name in names) else "causal"
-    kept = {name: value for name, value in config.items() if name not in _PASSING}
-    if "torch_dtype" in kept:  # the older name of the same field
-        kept.setdefault("dtype", kept.pop("torch_dtype"))
-    return Weights(path=str(folder), id=content_id([kind, fingerprint(folder), _sane(kept)]), kind=kind)
-
-
-def _sane(value: object) -> object:
-    """JSON without NaN and infinities, which configs may hold and canonical JSON may not."""
-    if isinstance(value, float) and value - value != 0.0:
-        return str(value)
-    if isinstance(value, dict):
-        return {key: _sane(item) for key, item in value.items()}
-    return [_sane(item) for item in value] if isinstance(value, list) else value
+    read_config(folder)  # says what is wrong with the folder, if anything is
+    found = weights_in(folder)
+    if found is None:
+        raise ModelError(f"{folder} holds no safetensors; write them with save_pretrained first")
+    return found
 
 
 def copy_tokenizer(source: str | Path, folder: str | Path) -> None:

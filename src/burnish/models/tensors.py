@@ -1,14 +1,12 @@
 """Safetensors folders one tensor at a time: no call here holds more than one shard.
 
 `stream_tensors` and `read_tensor` read, `TensorWriter` writes shards with their index; `tensor_files` says which file
-holds which tensor, and `fingerprint` hashes the bytes without loading them.
+holds which tensor.
 """
 
 from __future__ import annotations
 
-import hashlib
 import json
-import mmap
 from collections.abc import Iterator
 from pathlib import Path
 from types import TracebackType
@@ -89,27 +87,6 @@ def read_tensor(folder: str | Path, name: str) -> torch.Tensor:
         raise ModelError(f"{folder} has no tensor {name!r}")
     with safe_open(files[name], framework="pt") as opened:
         return opened.get_tensor(name).clone()
-
-
-def fingerprint(folder: str | Path) -> str:
-    """Hash of all tensors: sorted names, dtypes, shapes and bytes. How they are sharded does not matter."""
-    digest = hashlib.blake2b(digest_size=16)
-    headers: dict[Path, tuple[dict[str, Any], int]] = {}
-    for name, path in tensor_files(folder).items():
-        if path not in headers:
-            headers[path] = _header(path)
-        header, begin = headers[path]
-        if name not in header:
-            raise ModelError(f"{path} lacks the tensor {name!r}, which the index says it holds; copy it again")
-        about = header[name]
-        digest.update(json.dumps([name, about["dtype"], about["shape"]]).encode())
-        start, stop = about["data_offsets"]
-        with open(path, "rb") as file:
-            if stop > start:
-                with mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as data, memoryview(data) as view:
-                    for at in range(begin + start, begin + stop, 1 << 26):
-                        digest.update(view[at : min(at + (1 << 26), begin + stop)])
-    return digest.hexdigest()
 
 
 class TensorWriter:

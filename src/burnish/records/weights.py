@@ -10,7 +10,7 @@ from typing import Any
 from burnish.records.nouns import Weights, content_id
 
 # Keys of config.json that say who wrote it, not what it computes.
-_VOLATILE = ("_name_or_path", "transformers_version")
+_VOLATILE = ("_name_or_path", "transformers_version", "_commit_hash", "_attn_implementation", "use_cache")
 # Files beside the tensors that change what the model reads and says.
 _SPEECH = ("tokenizer.json", "tokenizer_config.json", "special_tokens_map.json", "chat_template.jinja")
 
@@ -36,6 +36,15 @@ def _tensor_digests(path: Path) -> dict[str, Any]:
     return found
 
 
+def _sane(value: Any) -> Any:
+    """JSON without NaN and infinities, which configs may hold and canonical JSON may not."""
+    if isinstance(value, float) and value - value != 0.0:
+        return str(value)
+    if isinstance(value, dict):
+        return {key: _sane(item) for key, item in value.items()}
+    return [_sane(item) for item in value] if isinstance(value, list) else value
+
+
 def weights_in(folder: Path) -> Weights | None:
     """The weights a folder holds, or None when it holds none.
 
@@ -49,7 +58,9 @@ def weights_in(folder: Path) -> Weights | None:
     for path in files:
         tensors |= _tensor_digests(path)
     config = json.loads((folder / "config.json").read_text(encoding="utf-8"))
-    config = {key: value for key, value in config.items() if key not in _VOLATILE}
+    config = {key: _sane(value) for key, value in config.items() if key not in _VOLATILE}
+    if "torch_dtype" in config:  # the older name of the same field
+        config.setdefault("dtype", config.pop("torch_dtype"))
     kinds = [name for name in config.get("architectures") or [] if name.endswith("ForSequenceClassification")]
     kind = "reward" if kinds else "causal"
     speech = {

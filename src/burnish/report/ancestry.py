@@ -19,6 +19,7 @@ from burnish.runs import StepView
 
 BOX, STATION, GAP, HEIGHT, LAYER = 142.0, 8.0, 18.0, 44.0, 74.0
 SWEEPS = 12
+MOST = 5  # boxes in a layer
 
 
 @dataclass(slots=True, kw_only=True)
@@ -32,15 +33,18 @@ class _Graph:
 
 
 def parents_of(evidence: Evidence, step: StepView) -> list[str]:
-    """Names of the steps whose rows or weights this one took; without repeats, in the order of its inputs."""
-    made = {s.id: s.name for s in reversed(evidence.view.steps) if s.kind != "skipped"}
-    names = {s.name for s in evidence.view.steps}
-    found: dict[str, None] = {}
-    for parent in step.note.get("parents") or []:
-        name = parent.get("step") or made.get(parent.get("id"), "")
-        if name in names and name != step.name:
-            found[name] = None
-    return list(found)
+    """Names of the steps whose rows or weights this one took; without repeats, in the order of its inputs.
+
+    A step that drops nothing leaves what it took, under the same id; of several makers the nearest earlier one counts.
+    """
+    made: dict[str, str] = {}
+    for earlier in evidence.view.steps:
+        if earlier.name == step.name:
+            break
+        if earlier.kind != "skipped":
+            made[earlier.id] = earlier.name
+    found = [made[parent["id"]] for parent in step.note.get("parents") or [] if parent.get("id") in made]
+    return list(dict.fromkeys(found))
 
 
 def _layered(nodes: Sequence[str], edges: Sequence[tuple[str, str]]) -> _Graph:
@@ -51,6 +55,7 @@ def _layered(nodes: Sequence[str], edges: Sequence[tuple[str, str]]) -> _Graph:
     for node in nodes:
         if not any(b == node for _, b in edges) and (children := [depth[b] for a, b in edges if a == node]):
             depth[node] = max(0, min(children) - 1)
+    _narrow(nodes, edges, depth)
     graph = _Graph(layers=[[] for _ in range(max(depth.values(), default=-1) + 1)])
     for node in nodes:
         graph.layers[depth[node]].append(node)
@@ -63,6 +68,18 @@ def _layered(nodes: Sequence[str], edges: Sequence[tuple[str, str]]) -> _Graph:
             graph.below.setdefault(upper, []).append(lower)
             graph.above.setdefault(lower, []).append(upper)
     return graph
+
+
+def _narrow(nodes: Sequence[str], edges: Sequence[tuple[str, str]], depth: dict[str, int]) -> None:
+    """Move boxes without children down, layer by layer, where more than `MOST` stand side by side."""
+    parents = {a for a, _ in edges}
+    layer = 0
+    while layer <= max(depth.values(), default=-1):
+        here = [node for node in nodes if depth[node] == layer]
+        leaves = [node for node in here if node not in parents]
+        for node in leaves[::-1][: max(0, len(here) - MOST)]:
+            depth[node] = layer + 1
+        layer += 1
 
 
 def _order(graph: _Graph) -> None:

@@ -61,8 +61,19 @@ def flow(evidence: Evidence) -> list[dict[str, Any]]:
 
 
 def totals(evidence: Evidence) -> dict[str, str]:
-    """Counts of the whole run: steps, skipped steps, rows dropped, seconds of all steps together."""
+    """Counts of the whole run: steps, skipped steps and why, seconds of all steps together."""
     steps = evidence.view.steps
     spent = sum(step.note.get("seconds") or 0.0 for step in steps)
     skipped = [step for step in steps if step.kind == "skipped"]
-    return {"steps": number(len(steps)), "skipped": number(len(skipped)), "seconds": seconds(spent)}
+    why: dict[str, list[str]] = {}
+    for step in skipped:
+        reason = bare(str(step.note["skipped"])).removeprefix("skipped: ")
+        why.setdefault(reason, []).append(step.name)
+    told = [f"{', '.join(names)} ({reason})" for reason, names in why.items()]
+    words = f"Skipped steps, whose starting weights went on unchanged: {'; '.join(told)}." if told else ""
+    return {
+        "steps": number(len(steps)),
+        "skipped": number(len(skipped)),
+        "seconds": seconds(spent),
+        "told": words,
+    }

@@ -15,7 +15,7 @@ NARROW = "\u202f"  # narrow no-break space, between a number and its unit and be
 MINUS = "\u2212"
 
 # Steps whose content comes from a simulated role. The names are those of the recipes (`docs/report.md`).
-SIMULATED_STEPS = {"annotator": ("preferences", "heldout-pairs"), "judge": ("pruned",), "teacher": ()}
+SIMULATED_STEPS = {"annotator": ("judgements", "preferences", "heldout-pairs"), "judge": ("pruned",), "teacher": ()}
 _STAND_INS = re.compile(r"oracle|simulat", re.I)
 # An absolute path in running text: a slash at the start of a word, and at least one more slash.
 _PATH = re.compile(r"(?<![\w.:/\-~])(?:~|[A-Za-z]:)?[/\\](?:[^\s/\\:'\",;=]+[/\\])+([^\s/\\:'\",;=]*)")
@@ -157,7 +157,11 @@ class Evidence:
             return "No step of this run is finished yet."
         if under_way:
             return f"This run is not finished: {', '.join(under_way)} was under way. The last finished step is {last}."
-        if isinstance(wanted, int) and (promoted or len(self.rounds)) < wanted:
+        if (
+            not (self.view.folder / "final").exists()
+            and isinstance(wanted, int)
+            and (promoted or len(self.rounds)) < wanted
+        ):
             done = promoted or max(len(self.rounds) - 1, 0)
             return f"This run is not finished: {done} of {wanted} rounds are complete; the last step is {last}."
         return ""

@@ -26,7 +26,7 @@ def _task(rows: Sequence[Score], task: str) -> Score | None:
 def table(evidence: Evidence, progress: Progress) -> dict[str, Any]:
     """The headline table. One row for the base, one a round; a column a kind of stage, in order of appearance."""
     keys = {stage.key: stage.label for stage in progress.stages if stage.round is not None}
-    rows = []
+    rows, kept = [], []
     if progress.base:
         cells = [said(progress.base.overall)] + [None] * (len(keys) - 1) if keys else [said(progress.base.overall)]
         rows.append({"label": "base", "pairs": None, "gain": None, "cells": cells, "base": True})
@@ -37,12 +37,26 @@ def table(evidence: Evidence, progress: Progress) -> dict[str, Any]:
         gain = None
         if mean and best and mean.value is not None and best.value is not None:
             difference = points(best.value - mean.value)
-            gain = {"value": difference, "interval": f"{percent(mean.value)} → {percent(best.value)}", "note": ""}
+            gain = {
+                "value": difference,
+                "interval": f"{percent(mean.value)} → {percent(best.value)}",
+                "note": "",
+                "promoted": "",
+            }
         cells = [said(scored[key].overall) if key in scored else None for key in keys]
+        goes_on = progress.promoted.get(number)
+        for key, cell in zip(keys, cells, strict=True):
+            if cell and goes_on is scored.get(key):
+                cell["promoted"] = "promoted"
         pairs = said(_task(_rows(evidence, "rm-accuracy", number), ALL))
         rows.append({"label": f"round {number}", "pairs": pairs, "gain": gain, "cells": cells, "base": False})
+        if goes_on is not None and goes_on.round != number:
+            who = "the base" if goes_on.round is None else goes_on.where
+            kept.append(f"Round {number} went on with {who} again.")
     simulated = any((step := evidence.find("heldout-pairs", n)) and evidence.simulated(step) for n in evidence.rounds)
-    return {"columns": list(keys.values()), "rows": rows, "pairs_simulated": simulated, "span": max(len(keys), 1)}
+    bold = any(cell and cell["promoted"] for row in rows for cell in row["cells"])
+    words = {"kept": kept, "any_promoted": bold, "pairs_simulated": simulated}
+    return {"columns": list(keys.values()), "rows": rows, "span": max(len(keys), 1), **words}
 
 
 def _series(

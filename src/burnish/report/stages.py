@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -14,7 +15,8 @@ ALL = "all"
 STAGES = {"sft": "SFT", "dpo": "DPO", "average": "averaged"}
 STYLES = {"sft": ("s-sft", "square"), "dpo": ("s-dpo", "triangle"), "average": ("s-average", "circle")}
 BASE_STYLE = ("s-base", "diamond")
-NOT_STAGES = ("rm-accuracy", "best-accuracy", "promoted")
+# Scores that are not of a stage on held-out tasks: `dev-*` is what the promotion looks at.
+NOT_STAGES = re.compile(r"rm-accuracy|best-accuracy|promoted|dev-.*")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -49,6 +51,7 @@ class Progress:
     base: Stage | None
     stages: Sequence[Stage]
     final: Stage | None
+    promoted: dict[int, Stage] = field(default_factory=dict)
     abilities: Sequence[str] = field(default_factory=tuple)
 
 
@@ -67,7 +70,7 @@ def read_progress(evidence: Evidence) -> Progress:
     for step in evidence.view.steps:
         rows, name, inside = evidence.scores.get(step.name, []), short_name(step), round_of(step)
         tasks = _by_task(rows)
-        if not tasks or name in NOT_STAGES:
+        if not tasks or NOT_STAGES.fullmatch(name):
             continue
         if inside is None and name.startswith("start-"):
             starts.append(Stage(key="base", label=name[6:], round=None, step=step.name, scores=tasks))
@@ -82,23 +85,28 @@ def read_progress(evidence: Evidence) -> Progress:
     abilities: dict[str, None] = {}
     for stage in [*starts, *stages]:
         abilities |= dict.fromkeys(task for task in stage.scores if task != ALL)
-    final = _final(evidence, stages)
-    return Progress(starts=starts, base=base, stages=stages, final=final, abilities=sorted(abilities))
+    promoted = _promoted(evidence, ([base] if base else []) + stages)
+    scored = [stage for stage in stages if _value(stage) is not None]
+    final = promoted[max(promoted)] if promoted else scored[-1] if scored else None
+    known = {"base": base, "stages": stages, "final": final, "promoted": promoted}
+    return Progress(starts=starts, abilities=sorted(abilities), **known)
 
 
-def _final(evidence: Evidence, stages: Sequence[Stage]) -> Stage | None:
-    """The stage promoted last, by the model the promotion names; else the last stage scored."""
-    with_value = [stage for stage in stages if _value(stage) is not None]
-    for number_ in reversed(evidence.rounds):
+def _promoted(evidence: Evidence, stages: Sequence[Stage]) -> dict[int, Stage]:
+    """Round -> the stage whose model was promoted: by the name the step gives, else by the model its rows name."""
+    found = {}
+    for number_ in evidence.rounds:
         step = evidence.find("promoted", number_)
-        rows = evidence.scores.get(step.name, []) if step else []
-        models = {row.model for row in rows}
-        named = [s for s in with_value if s.round == number_ and s.overall and s.overall.model in models]
-        if len(models) == 1 and named:
-            return named[-1]
-        if rows:
-            break
-    return with_value[-1] if with_value else None
+        if step is None:
+            continue
+        name = (step.note.get("metrics") or {}).get("promoted")
+        models = {row.model for row in evidence.scores.get(step.name, [])}
+        so_far = [s for s in stages if s.overall and (s.round is None or s.round <= number_)]
+        named = [s for s in so_far if s.round == number_ and s.key == name]
+        named = named or [s for s in so_far if len(models) == 1 and s.overall.model in models]
+        if named and _value(named[-1]) is not None:
+            found[number_] = named[-1]
+    return found
 
 
 def said(score: Score | None) -> dict[str, str] | None:
@@ -107,7 +115,7 @@ def said(score: Score | None) -> dict[str, str] | None:
         return None
     interval = "" if score.low is None or score.high is None else f"{100 * score.low:.0f}–{100 * score.high:.0f}"
     note = f"n = {number(score.n)}" + (f", {number(score.unscored)} unscored" if score.unscored else "")
-    return {"value": percent(score.value), "interval": interval, "note": note}
+    return {"value": percent(score.value), "interval": interval, "note": note, "promoted": ""}
 
 
 def headline(progress: Progress) -> dict[str, Any]:
@@ -123,6 +131,11 @@ def headline(progress: Progress) -> dict[str, Any]:
     interval = "" if row.low is None or row.high is None else f"{percent(row.low)} to {percent(row.high)}"
     known = f" (95{NARROW}% interval {interval})" if interval else ""
     shown = {**blank, "to": percent(end), "where": final.where, "interval": interval, "note": said(row)}
+    if final.key == "base":
+        return {
+            **shown,
+            "line": f"No stage was promoted over the base; held-out accuracy stays at {percent(end)}{known}.",
+        }
     if start is None or base is None or base.overall is None:
         return {**shown, "line": f"Held-out accuracy is {percent(end)}{known}."}
     gain = round(end - start, 6)

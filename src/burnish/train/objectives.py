@@ -58,6 +58,11 @@ class Place:
     scratch: Path | None
 
 
+def stopping(model: nn.Module, examples: Sequence[Example], place: Place) -> float:
+    """`stop_probability` with the settings of the pass."""
+    return stop_probability(model, examples, stop_ids=place.stop_ids, seed=place.seed, pack_tokens=place.pack_tokens)
+
+
 def selection(examples: Sequence[Example]) -> Tensor:
     """[N] bool over all response tokens of a pack, in its order (row, response, token): the trained ones."""
     return torch.from_numpy(np.concatenate([e.trained for e in examples]))
@@ -74,7 +79,7 @@ class Imitation:
     stop_before: float = 0.0
 
     def before(self, model: nn.Module, examples: Sequence[Example], place: Place) -> None:
-        self.stop_before = stop_probability(model, examples, stop_ids=place.stop_ids, seed=place.seed)
+        self.stop_before = stopping(model, examples, place)
 
     def units(self, examples: Sequence[Example]) -> int:
         return sum(e.trained_tokens for e in examples)
@@ -87,7 +92,7 @@ class Imitation:
         return {}
 
     def after(self, model: nn.Module, examples: Sequence[Example], place: Place) -> dict[str, Any]:
-        after = stop_probability(model, examples, stop_ids=place.stop_ids, seed=place.seed)
+        after = stopping(model, examples, place)
         check_stop_trained(before=self.stop_before, after=after, base=place.base)
         return {"stop_probability_before": self.stop_before, "stop_probability_after": after}
 
@@ -132,8 +137,10 @@ class Contrast:
     share_prefix: bool = True
     isolate: bool = True
     known: dict[str, Tensor] = field(default_factory=dict)
+    stop_before: float = 0.0
 
     def before(self, model: nn.Module, examples: Sequence[Example], place: Place) -> None:
+        self.stop_before = stopping(model, examples, place)
         weights = self.reference or place.base
         own = weights.id == place.base.id
 
@@ -167,4 +174,6 @@ class Contrast:
         return {name: value / units for name, value in sums.items()}
 
     def after(self, model: nn.Module, examples: Sequence[Example], place: Place) -> dict[str, Any]:
-        return {}
+        # the probability to stop must not fall (spec §3.5, check)
+        after = stopping(model, examples, place)
+        return {"stop_probability_before": self.stop_before, "stop_probability_after": after}

@@ -16,7 +16,7 @@ from burnish.models import build_pack, load_causal, resize_vocabulary, save_mode
 from burnish.protocols import Work
 from burnish.records import Weights
 from burnish.runs import Outcome
-from burnish.train.batch import Example, epoch_order
+from burnish.train.batch import Example, epoch_order, packs
 
 SAMPLE = 32  # responses whose end is looked at (ASSUMED: enough to tell never from sometimes)
 
@@ -44,11 +44,12 @@ def give_chat(base: Weights, *, format: str, work: Work) -> Outcome:
     reused = [number for number in adopted.added_ids if number < embedding.weight.shape[0]]
     for matrix in {id(m): m for m in (model.get_input_embeddings(), model.get_output_embeddings())}.values():
         _to_mean(matrix.weight, reused, before)
+    chat = load_chat(tokenizer)
     for config in (model.config, model.generation_config):
-        config.eos_token_id = list(adopted.stop_ids)
-        config.pad_token_id = adopted.pad_id
+        config.eos_token_id, config.pad_token_id = list(adopted.stop_ids), adopted.pad_id
+        config.bos_token_id = chat.bos_id if chat.bos_id is not None else config.bos_token_id
     weights = save_model(model, Path(work.folder), tokenizer_from=tokenizer)
-    stop = load_chat(work.folder).tokens.special_names[adopted.stop_ids[0]]
+    stop = chat.tokens.special_names[adopted.stop_ids[0]]
     notice = f"the stop token {stop} of {format} is not trained yet: the model does not stop until SFT has taught it"
     numbers = {"format": format, "added_tokens": list(adopted.added), "vocabulary": adopted.vocabulary}
     return Outcome(taken=0, kept=0, metrics={**numbers, "notices": [notice]}, weights=weights)
@@ -94,30 +95,34 @@ def _ends(example: Example, stop_ids: Sequence[int]) -> np.ndarray:
     return ends
 
 
-def stop_probability(model: nn.Module, examples: Sequence[Example], *, stop_ids: Sequence[int], seed: int) -> float:
+def stop_probability(
+    model: nn.Module, examples: Sequence[Example], *, stop_ids: Sequence[int], seed: int, pack_tokens: int
+) -> float:
     """Geometric mean of the probability that the model stops where a sample of the responses stops.
 
     Args:
         examples: tokenised rows; at most `SAMPLE` of them are looked at, drawn by `seed`.
         stop_ids: tokens at which sampling stops.
+        pack_tokens: token budget of a pack.
 
     Raises:
         ModelError: a response does not end in a trained stop token, so nothing would ever teach the model to stop.
     """
     sample = [examples[index] for index in epoch_order(examples, seed=seed, epoch=-1)[:SAMPLE]]
-    ends = [_ends(e, stop_ids) for e in sample]
-    for example, found in zip(sample, ends, strict=True):
-        if found.sum() < len(example.row.responses):
-            raise ModelError(
-                f"row {example.id}: the answer does not end in a stop token that is trained (stop tokens: "
-                f"{list(stop_ids)}); the chat template must close each turn with one. Choose another with --chat "
-                "llama3 or --chat chatml, or name the token as eos_token_id in generation_config.json"
-            )
-    with torch.no_grad():
-        logprobs = token_logprobs(
-            model, build_pack([e.row for e in sample]), select=torch.from_numpy(np.concatenate(ends))
-        )
-    return math.exp(logprobs.double().mean().item())
+    found: list[Tensor] = []
+    for part in packs(sample, budget=pack_tokens):
+        ends = [_ends(e, stop_ids) for e in part]
+        for example, marked in zip(part, ends, strict=True):
+            if marked.sum() < len(example.row.responses):
+                raise ModelError(
+                    f"row {example.id}: the answer does not end in a stop token that is trained (stop tokens: "
+                    f"{list(stop_ids)}); the chat template must close each turn with one. Choose another with --chat "
+                    "llama3 or --chat chatml, or name the token as eos_token_id in generation_config.json"
+                )
+        with torch.no_grad():
+            select = torch.from_numpy(np.concatenate(ends))
+            found.append(token_logprobs(model, build_pack([e.row for e in part]), select=select))
+    return math.exp(torch.cat(found).double().mean().item())
 
 
 def check_stop_trained(*, before: float, after: float, base: Weights) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from itertools import pairwise
 from random import Random
 from typing import Any
 
@@ -44,7 +45,7 @@ def chain_task(rng: Random, dials: Dials, *, family: str, language: str) -> Task
     relation = rng.choice(tuple(RELATIONS[language]))
     compare, most, least = RELATIONS[language][relation]
     wants_most = rng.random() < 0.5
-    pairs = list(zip(chain, chain[1:], strict=False))
+    pairs = list(pairwise(chain))
     trap = rng.random() < dials.traps
     gold = chain[0] if wants_most else chain[-1]
     while True:

@@ -23,7 +23,9 @@ SAMPLES = 8
 EPOCHS, ROWS, RATE = 2, 16, 5e-4  # ASSUMED
 
 
-def rejection_round(model: Any, tokenizer: Tokenizer, prompts: Sequence[Prompt], *, seed: int = 0) -> tuple[Any, int, int]:
+def rejection_round(
+    model: Any, tokenizer: Tokenizer, prompts: Sequence[Prompt], *, seed: int = 0
+) -> tuple[Any, int, int]:
     """Sample 8 answers a prompt, keep one right answer (the longest: steps shown), fine-tune a copy on them.
 
     Returns:

@@ -20,8 +20,8 @@ import torch
 from tokenizers import Tokenizer
 
 from burnish.microworld.corpus import document
-from burnish.microworld.pretraining.optimiser import Muon
 from burnish.microworld.pretraining.vocabulary import BOS, EOS, PAD, learn_tokenizer, load_tokenizer, save_tokenizer
+from burnish.microworld.pretraining.wiring import lay_out
 
 POOL = 512  # documents sorted together
 BARE = 0.2  # share of documents without BOS, so that prompts without one are no strangers
@@ -32,11 +32,10 @@ class PretrainSettings:
     """Everything the base depends on, beside the code and the thread count. All ASSUMED: tuned on this world."""
 
     seed: int = 20
-    pools: int = 200
-    batch_tokens: int = 2048
+    pools: int = 220
+    batch_tokens: int = 512
     question_weight: float = 0.2
-    learning_rate: float = 0.02
-    embedding_rate: float = 0.004
+    learning_rate: float = 6e-4
     warmup: float = 0.02
     floor: float = 0.02
     hidden: int = 192
@@ -59,22 +58,37 @@ def new_model(settings: PretrainSettings, tokenizer: Tokenizer) -> Any:
     )  # fmt: skip
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(settings.seed)
-        return LlamaForCausalLM(config)
+        model = LlamaForCausalLM(config)
+    lay_out(model, torch.Generator().manual_seed(settings.seed))
+    return model
 
 
-def pool_batches(settings: PretrainSettings, tokenizer: Tokenizer, pool: int) -> list[tuple[torch.Tensor, torch.Tensor]]:
-    """The batches of one pool: ids int64 [rows, tokens], padded on the right, and loss weights float32 of that shape."""
-    bos, eos, pad = (tokenizer.token_to_id(token) for token in (BOS, EOS, PAD))
-    rng = Random(f"burnish/microworld/pretrain/{settings.seed}/{pool}")
+Batch = tuple[torch.Tensor, torch.Tensor]
+_Row = tuple[list[int], list[float]]
+
+
+def _rows(settings: PretrainSettings, tokenizer: Tokenizer, pool: int, rng: Random) -> list[_Row]:
+    """The documents of one pool as ids and loss weights, in their order."""
+    bos, eos = tokenizer.token_to_id(BOS), tokenizer.token_to_id(EOS)
     rows = []
     for number in range(pool * POOL, (pool + 1) * POOL):
         # A piece ends where a word ends, so that its tokens are those of the whole text.
-        pieces = [e.ids for e in tokenizer.encode_batch(list(document(settings.seed, number).pieces), add_special_tokens=False)]
-        ids = [token for piece in pieces for token in piece] + [eos]
-        weights = [settings.question_weight if i % 2 == 0 else 1.0 for i, piece in enumerate(pieces) for _ in piece] + [1.0]
-        bare = rng.random() < BARE
-        rows.append((ids, weights) if bare else ([bos, *ids], [0.0, *weights]))
-    rows.sort(key=lambda row: len(row[0]))
+        ids, weights = [], []
+        for place, piece in enumerate(document(settings.seed, number).pieces):
+            fresh = tokenizer.encode(piece, add_special_tokens=False).ids
+            ids += fresh
+            weights += [1.0 if place % 2 else settings.question_weight] * len(fresh)
+        if rng.random() >= BARE:
+            ids, weights = [bos, *ids], [0.0, *weights]
+        rows.append(([*ids, eos], [*weights, 1.0]))
+    return rows
+
+
+def pool_batches(settings: PretrainSettings, tokenizer: Tokenizer, pool: int) -> list[Batch]:
+    """The batches of one pool: ids int64 [rows, tokens], padded on the right, and their loss weights float32."""
+    pad = tokenizer.token_to_id(PAD)
+    rng = Random(f"burnish/microworld/pretrain/{settings.seed}/{pool}")
+    rows = sorted(_rows(settings, tokenizer, pool, rng), key=lambda row: len(row[0]))
     batches, batch = [], []
     for row in rows:
         if batch and (len(batch) + 1) * len(row[0]) > settings.batch_tokens:
@@ -103,18 +117,7 @@ def _share(settings: PretrainSettings, done: float) -> float:
     return settings.floor + (1 - settings.floor) * cosine
 
 
-def _optimisers(model: Any, settings: PretrainSettings) -> list[torch.optim.Optimizer]:
-    """Muon for the hidden matrices, Adam for the embedding (tied to the head) and the norms."""
-    hidden = [p for name, p in model.named_parameters() if p.ndim > 1 and "embed" not in name]
-    rest = [p for name, p in model.named_parameters() if p.ndim <= 1 or "embed" in name]
-    chosen = [Muon(hidden, lr=settings.learning_rate), torch.optim.Adam(rest, lr=settings.embedding_rate, betas=(0.9, 0.98))]
-    for optimiser in chosen:
-        for group in optimiser.param_groups:
-            group["peak"] = group["lr"]
-    return chosen
-
-
-def _train_step(model: Any, optimisers: list[torch.optim.Optimizer], ids: torch.Tensor, weights: torch.Tensor) -> float:
+def _train_step(model: Any, optimiser: torch.optim.Optimizer, ids: torch.Tensor, weights: torch.Tensor) -> float:
     """One step on the weighted mean cross-entropy; the loss in nats a token."""
     # Padding stands on the right, so causal attention needs no mask for it.
     hidden = model.model(input_ids=ids[:, :-1]).last_hidden_state
@@ -124,8 +127,7 @@ def _train_step(model: Any, optimisers: list[torch.optim.Optimizer], ids: torch.
     model.zero_grad(set_to_none=True)
     loss.backward()
     torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
-    for optimiser in optimisers:
-        optimiser.step()
+    optimiser.step()
     return float(loss.detach())
 
 
@@ -152,23 +154,22 @@ def pretrain(folder: Path, settings: PretrainSettings, *, say: Callable[[str], N
         save_tokenizer(learn_tokenizer(settings.seed), folder)
     tokenizer = load_tokenizer(folder)
     model = new_model(settings, tokenizer)
-    optimisers = _optimisers(model, settings)
+    optimiser = torch.optim.Adam(model.parameters(), lr=settings.learning_rate, betas=(0.9, 0.98))
     start, seconds, tokens = 0, 0.0, 0
     checkpoint = folder / "checkpoint.pt"
     if checkpoint.exists():
         state = torch.load(checkpoint, weights_only=True)
         model.load_state_dict(state["model"])
-        for optimiser, kept in zip(optimisers, state["optimisers"], strict=True):
-            optimiser.load_state_dict(kept)
+        optimiser.load_state_dict(state["optimiser"])
         start, seconds, tokens = state["pool"], state["seconds"], state["tokens"]
         say(f"going on from pool {start} of {settings.pools}")
     say(f"{sum(p.numel() for p in model.parameters()):,} parameters, {settings.pools * POOL:,} documents")
     model.train()
-    for pool, losses, count, took in _pools(model, optimisers, tokenizer, settings, start):
+    for pool, losses, count, took in _pools(model, optimiser, tokenizer, settings, start):
         seconds, tokens = seconds + took, tokens + count
         line = {"pool": pool, "loss": round(sum(losses) / len(losses), 4), "tokens": tokens, "seconds": round(seconds)}
         say(json.dumps(line))
-        state = {"model": model.state_dict(), "optimisers": [o.state_dict() for o in optimisers], "pool": pool + 1,
+        state = {"model": model.state_dict(), "optimiser": optimiser.state_dict(), "pool": pool + 1,
                  "seconds": seconds, "tokens": tokens}  # fmt: skip
         if (pool + 1) % 5 == 0 or pool + 1 == settings.pools:
             _save(checkpoint, state)
@@ -176,7 +177,7 @@ def pretrain(folder: Path, settings: PretrainSettings, *, say: Callable[[str], N
 
 
 def _pools(
-    model: Any, optimisers: list[torch.optim.Optimizer], tokenizer: Tokenizer, settings: PretrainSettings, start: int
+    model: Any, optimiser: torch.optim.Optimizer, tokenizer: Tokenizer, settings: PretrainSettings, start: int
 ) -> Iterator[tuple[int, list[float], int, float]]:
     """Train pool by pool; yields its number, the losses, the real tokens and the seconds."""
     for pool in range(start, settings.pools):
@@ -184,8 +185,8 @@ def _pools(
         batches = pool_batches(settings, tokenizer, pool)
         for number, (ids, weights) in enumerate(batches):
             share = _share(settings, (pool + number / len(batches)) / settings.pools)
-            for group in (group for optimiser in optimisers for group in optimiser.param_groups):
-                group["lr"] = share * group["peak"]
-            losses.append(_train_step(model, optimisers, ids, weights))
+            for group in optimiser.param_groups:
+                group["lr"] = share * settings.learning_rate
+            losses.append(_train_step(model, optimiser, ids, weights))
             count += int((weights > 0).sum())
         yield pool, losses, count, time.monotonic() - begun

@@ -23,7 +23,7 @@ def complete(
     model: Any, tokenizer: Tokenizer, prompts: Sequence[Prompt], *, samples: int = 1, temperature: float = 0.0,
     seed: int = 0, new_tokens: int = NEW_TOKENS,
 ) -> list[list[str]]:  # fmt: skip
-    """Answers in the plain completion form, [prompts][samples]; prompts of one length share a batch, nothing is padded."""
+    """Answers in the plain completion form, [prompts][samples]; prompts of one length share a batch."""
     eos = tokenizer.token_to_id(EOS)
     ids = [tokenizer.encode(completion_text(prompt.messages)).ids for prompt in prompts]
     groups: dict[int, list[int]] = {}
@@ -86,7 +86,10 @@ def score(
 ) -> list[FamilyScore]:
     """Greedy accuracy, mean of the samples at temperature 1, and pass@samples, per family and in total ("all")."""
     greedy = right(prompts, complete(model, tokenizer, prompts))
-    drawn = right(prompts, complete(model, tokenizer, prompts, samples=samples, temperature=1.0, seed=seed)) if samples else greedy
+    drawn = greedy
+    if samples:
+        answers = complete(model, tokenizer, prompts, samples=samples, temperature=1.0, seed=seed)
+        drawn = right(prompts, answers)
     families = list(dict.fromkeys(prompt.ability for prompt in prompts))
     rows = []
     for family in [*families, "all"]:
@@ -94,17 +97,22 @@ def score(
         n = len(chosen)
         rows.append(
             FamilyScore(
-                family=family, n=n, greedy=sum(greedy[i][0] for i in chosen) / n,
+                family=family,
+                n=n,
+                greedy=sum(greedy[i][0] for i in chosen) / n,
                 sampled=sum(sum(drawn[i]) / len(drawn[i]) for i in chosen) / n,
                 pass_at=sum(any(drawn[i]) for i in chosen) / n,
-            )  # fmt: skip
+            )
         )
     return rows
 
 
-def table(rows: Sequence[FamilyScore]) -> str:
-    """The scores as a Markdown table, in percent."""
-    lines = ["| family | n | greedy | mean of samples | pass@16 |", "|---|---|---|---|---|"]
+def table(rows: Sequence[FamilyScore], *, samples: int = 16) -> str:
+    """The scores as a Markdown table, in percent; without samples the greedy column alone."""
+    if not samples:
+        lines = ["| family | n | greedy |", "|---|---|---|"]
+        return "\n".join([*lines, *(f"| {row.family} | {row.n} | {row.greedy:.1%} |" for row in rows)])
+    lines = [f"| family | n | greedy | mean of samples | pass@{samples} |", "|---|---|---|---|---|"]
     for row in rows:
         lines.append(f"| {row.family} | {row.n} | {row.greedy:.1%} | {row.sampled:.1%} | {row.pass_at:.1%} |")
     return "\n".join(lines)

@@ -73,7 +73,7 @@
     const fate = make("div", "fate");
     const state = answer.state || "none";
     const outcome = answer.reason || words[state] || "not decided";
-    fate.append(make("b", "f-" + state, answer.best ? "chosen, then " + outcome : outcome));
+    fate.append(make("b", "f-" + state, !answer.best ? outcome : "chosen" + (state === "kept" ? " and " : ", then ") + outcome));
     const where = state === "none" ? "" : words[state] + (state === "kept" ? " through " : " in ") + answer.at;
     fate.append(document.createTextNode([where, answer.detail, answer.unscored && "unscored: " + answer.unscored].filter(Boolean).join("; ")));
     item.append(reward, dialogue(answer.messages, false), fate);
