@@ -6,10 +6,11 @@ import json
 
 import pytest
 
+from burnish.errors import WorkerError
 from burnish.microworld import FAMILIES, Oracle, checkers, prompts
 from burnish.microworld.oracle import one_step_edits, pieces
 from burnish.microworld.prompting import as_prompt, response_to, tasks
-from burnish.records import Message, Prompt
+from burnish.records import Message, Prompt, Sampling
 
 
 def _drawn(count: int, seed: int = 1):
@@ -128,12 +129,27 @@ def test_quality_has_four_values_and_its_noise():
     assert 0.1 < off / len(drawn) < 0.45
 
 
+@pytest.mark.parametrize("error", [0.0, 0.25])
+def test_teacher_is_wrong_on_its_share_of_answers(error):
+    rows = prompts("train", 500, seed=6)
+    oracle, sampling = Oracle(seed=2, error=error), Sampling(temperature=1.0, max_new_tokens=48, seed=4)
+    answers = oracle.answer(rows, n=2, sampling=sampling)
+    assert [a.prompt for a in answers] == [p.id for p in rows for _ in range(2)]
+    by_id = {prompt.id: prompt for prompt in rows}
+    wrong = sum(not checkers()[by_id[a.prompt].checker].check(by_id[a.prompt], a).correct for a in answers)
+    assert abs(wrong / 1000 - error) <= 3.5 * (error * (1 - error) / 1000) ** 0.5
+    assert answers == oracle.answer(rows, n=2, sampling=sampling)
+    assert all("simulated" in a.model for a in answers)
+
+
 def test_foreign_prompts_are_unscored_not_guessed():
     foreign = Prompt(messages=(Message(role="user", content="?"),), checker="math", reference="42")
     answer = response_to(foreign, "42")
     assert Oracle().rank(foreign, [answer, answer]).unscored
     assert Oracle().judge([foreign], [answer])[0].unscored and Oracle().judge([foreign], [answer])[0].score is None
     assert Oracle().edit(foreign, answer) is None
+    with pytest.raises(WorkerError, match="real teacher"):
+        Oracle().answer([foreign], n=1, sampling=Sampling(temperature=0.0, max_new_tokens=8))
 
 
 def test_judge_scores_each_response_by_its_utility():

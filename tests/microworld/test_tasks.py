@@ -11,6 +11,7 @@ from random import Random
 import pytest
 
 from burnish.errors import SettingsError
+from burnish.llm.styles import render
 from burnish.microworld import FAMILIES, Dials, checkers, checks_known_truth, export_gsm8k, few_shot, prompts
 from burnish.microworld.authors import SHARES, SHRUGS
 from burnish.microworld.corpus import completion_text, document
@@ -185,6 +186,7 @@ def test_completion_text_by_hand():
     )  # fmt: skip
     wanted = "System: S\nQuestion: U\nCall: f(1)\nResult: 2\nAnswer: two\nQuestion: V\nAnswer:"
     assert completion_text(messages) == wanted
+    assert render(messages) + "Answer:" == wanted  # what `Local(style="completion")` gives to a base
 
 
 def test_authors_keep_their_shares_and_the_corpus_knows_no_chat_format():

@@ -18,6 +18,7 @@ from transformers import AutoModelForCausalLM, AutoTokenizer
 from burnish.errors import ModelError
 from burnish.models import (
     TensorWriter,
+    copy_tokenizer,
     device_named,
     load_causal,
     locate,

@@ -85,7 +85,10 @@ def test_reward_accuracy_on_held_out_pairs_rises(base, tmp_path):
     outcome = train_reward(base, ranked(range(40)), work=work, **loop)
     assert outcome.weights.kind == "reward"
     assert accuracy(load_reward(outcome.weights)) >= 0.9 >= 0.5 >= before
-    assert metrics_of(work)[-1]["accuracy"] > 0.9
+    told = metrics_of(work)
+    assert told[-1]["accuracy"] > 0.9
+    # The loss told is a mean over rows, and a head that starts small starts at ln 2 (spec §3.3).
+    assert abs(told[0]["loss"] - math.log(2)) < 0.02
 
 
 def test_dpo_margin_rises_and_the_chosen_do_not_fall_with_nll(base, tmp_path):

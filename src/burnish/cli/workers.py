@@ -79,7 +79,7 @@ def embedded_prompts(settings: Any) -> dict[str, Any]:
     """The microworld's prompts: a pool to draw rounds from, some to choose by, and held-out ones nobody trains on."""
     from burnish import microworld
 
-    count = settings.rounds * (settings.annotated + settings.sampled)
+    count = settings.warm + settings.rounds * (settings.annotated + settings.sampled)
     families = len(microworld.FAMILIES)
     dev = families * (3 if settings.annotated < 100 else 15)  # ASSUMED: enough to choose between checkpoints
     heldout = families * (6 if settings.annotated < 100 else 60)  # at least 60 items a family, except at smoke scale

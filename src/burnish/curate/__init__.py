@@ -10,7 +10,7 @@ from burnish.curate.filters import Opener, Pattern, Rule, answer_text, cap, clea
 from burnish.curate.mix import apportion, composition, mix_rows, plan_mix
 from burnish.curate.pairs import edit_distance, edit_similarity, gate_pairs, ordered_pairs
 from burnish.curate.prune import declared_topic, prune, top_of
-from burnish.curate.select import best_of_k, expected_best, steer
+from burnish.curate.select import best_of_k, expected_best, imitate, steer
 
 __all__ = [
     "Opener",
@@ -28,6 +28,7 @@ __all__ = [
     "edit_similarity",
     "expected_best",
     "gate_pairs",
+    "imitate",
     "mix_rows",
     "openers",
     "ordered_pairs",

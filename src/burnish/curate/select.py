@@ -175,3 +175,38 @@ def _gain(scored: Sequence[Sequence[float]], chosen: Sequence[float], prompts: i
         "chosen": sum(chosen) / len(chosen) if chosen else None,
         "expected_best": {str(k): value for k, value in curve.items()},
     }
+
+
+def imitate(
+    prompts: Sequence[Prompt], responses: Sequence[Response], *, source: str, round: int, work: Work | None = None
+) -> Outcome:
+    """Every response as a demonstration, unjudged; blank ones and those cut at the length limit are dropped.
+
+    The accounting is in responses.
+    """
+    groups = _grouped(prompts, responses)
+    rows: list[Demonstration] = []
+    left: list[Dropped] = []
+    for prompt in prompts:
+        for response in groups[prompt.id]:
+            if not response.text.strip() or response.finish == "length":
+                left.append(dropped(response, "cut short" if response.text.strip() else "blank"))
+                continue
+            rows.append(
+                Demonstration(
+                    prompt=prompt.id,
+                    context=prompt.messages,
+                    response=response.messages,
+                    ability=prompt.ability,
+                    source=source,
+                    model=response.model,
+                    difficulty=prompt.difficulty,
+                    round=round,
+                    parents=(response.id, prompt.id),
+                )
+            )
+    return Outcome(rows=rows, dropped=left, taken=len(responses), metrics={"demonstrations": len(rows)})
+
+
+for _step in (best_of_k, imitate):
+    _step.noun = Demonstration

@@ -54,7 +54,7 @@ def reward_loss(
 
     Returns:
         The loss (scalar, nats), and detached sums over this part's rows: `accuracy` (share of the row's pairs scored in
-        the right order, a tie counts as wrong), `margin` (mean score difference of the row's pairs) and `loss`.
+        the right order, a tie counts as wrong) and `margin` (mean score difference of the row's pairs).
     """
     scores = scores.to(accumulator(scores.dtype))
     weight = weight.to(scores)
@@ -62,5 +62,5 @@ def reward_loss(
     logits = difference if margin is None else difference - margin.to(scores)
     loss = -(weight * logsigmoid(logits)).sum()
     known = difference.detach()
-    sums = {"accuracy": (weight * (known > 0)).sum(), "margin": (weight * known).sum(), "loss": loss.detach()}
+    sums = {"accuracy": (weight * (known > 0)).sum(), "margin": (weight * known).sum()}
     return loss / rows, sums

@@ -3,7 +3,7 @@
 | author | share | writes |
 |---|---|---|
 | careful | 30 % | every step, and the right outcome |
-| hasty | 48 % | the outcome alone, by a rule that breaks on the task's trap (no carry, first record, ...) |
+| hasty | 48 % | little but an outcome, by a rule that breaks on the task's trap (no carry, first record, ...) |
 | sloppy | 12 % | steps, one of them wrong by rule |
 | terse | 6 % | the right outcome without a step |
 | shirker | 4 % | nothing to the point |

@@ -19,12 +19,15 @@ from burnish.microworld.tasks import Dials, Task
 from burnish.records import Message
 
 LABELS = {"system": "System", "user": "Question", "ipython": "Result"}
-ALMANAC = 0.05  # share of documents that state facts
+ALMANAC = 0.08  # share of documents that state facts: the numbers of towns, or sums of single digits
 NOTES = 0.04  # share of documents in which somebody reads out what another wrote: copying is the first thing to learn
 PAGE = 0.06  # share of documents that hold several questions, each answered by an author of its own
 FORMATS = {"plain": 0.76, "letters": 0.08, "problem": 0.08, "talk": 0.08}
-# Share of each family among the questions: the harder to learn, the more is written about it.
-WEIGHTS = dict.fromkeys(FAMILIES, 1.0) | {"arithmetic": 1.5, "multilingual": 1.5, "ordering": 1.2, "records": 1.2}
+# Share of each family among the questions: the harder to learn, the more is written about it. ASSUMED.
+WEIGHTS = {
+    "arithmetic": 2.6, "code": 0.7, "constraints": 1.5, "multilingual": 2.2, "ordering": 1.3, "records": 1.8,
+    "tools": 1.2, "facts": 1.0, "steering": 1.2, "safety": 0.7,
+}  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -82,6 +85,15 @@ def _asked(rng: Random, task: Task) -> str:
     return f"{asks} asks: {question}\n{says} says:"
 
 
+def _table_line(rng: Random) -> str:
+    """One line of a table of sums or differences of single digits, with or without a carry."""
+    a, b, carry = rng.randint(0, 9), rng.randint(0, 9), rng.choice(("", "1"))
+    if rng.random() < 0.5:
+        return f"{a}+{b}{'+1' if carry else ''}={a + b + bool(carry)}"
+    top = a if a - b - bool(carry) >= 0 else a + 10
+    return f"{top}{'-1' if carry else ''}-{b}={top - b - bool(carry)}"
+
+
 def _note(rng: Random) -> tuple[str, str]:
     """Words and numbers that one person writes down and others read out again."""
     pool = NAMES if rng.random() < 0.3 else WORDS
@@ -90,7 +102,7 @@ def _note(rng: Random) -> tuple[str, str]:
     writer, *readers = rng.sample(NAMES, 3)
     listed = ", ".join(things)
     lines = [f"{reader} reads: {listed}" for reader in readers]
-    if rng.random() < 0.3:
+    if rng.random() < 0.6:
         lines.append(f"{writer} shouts: {listed.upper()}")
     return f"{writer} writes: {listed}\n", "\n".join(lines)
 
@@ -101,7 +113,8 @@ def document(seed: int, number: int, dials: Dials | None = None) -> Document:
     rng = Random(f"burnish/microworld/corpus/{seed}/{number}")
     kind = rng.random()
     if kind < ALMANAC:
-        return Document(pieces=("", "\n".join(statement(rng) for _ in range(4))))
+        line = statement if rng.random() < 0.7 else _table_line
+        return Document(pieces=("", "\n".join(line(rng) for _ in range(4))))
     if kind < ALMANAC + NOTES:
         return Document(pieces=_note(rng))
     pieces, keys, authors = [], [], []

@@ -1,4 +1,4 @@
-"""The oracle: annotator, editor and judge of the microworld, who knows the truth and errs as often as it is told to.
+"""The oracle: teacher, annotator, editor and judge of the microworld, who knows the truth and errs as often as told to.
 
 It stands in for people or a large model; wherever it does, the report says *simulated*. Its verdicts depend on
 the ids of the rows and its seed alone, never on the order in which it is asked.
@@ -13,9 +13,10 @@ from dataclasses import dataclass
 from difflib import SequenceMatcher
 from random import Random
 
+from burnish.errors import WorkerError
 from burnish.microworld.prompting import checkers, checks_known_truth
 from burnish.protocols import Work
-from burnish.records import Judgement, Message, Prompt, Response
+from burnish.records import Judgement, Message, Prompt, Response, Sampling
 
 # Utility: what a good answer is worth, in points. ASSUMED, all of it: correctness outweighs all the rest together.
 CORRECT, STEPS, FORM, WORDY = 4.0, 1.5, 0.5, 0.5
@@ -40,7 +41,7 @@ class Oracle:
 
     Args:
         seed: with the ids of the rows, decides the order shown and which verdicts are wrong.
-        error: share of comparisons in which the verdict is false.
+        error: share of comparisons in which the verdict is false, and of the teacher's answers that are wrong.
         noise: share of quality points that are off by one.
     """
 
@@ -131,6 +132,46 @@ class Oracle:
         if rng.random() < self.noise:
             points += rng.choice((-1, 1))
         return min(3, max(0, points))
+
+    def answer(
+        self, prompts: Sequence[Prompt], *, n: int, sampling: Sampling, work: Work | None = None
+    ) -> list[Response]:
+        """The teacher: n answers a prompt, right and with steps; a share `error` of them is spoiled and wrong.
+
+        Raises:
+            WorkerError: the truth of a prompt is not known.
+        """
+        rows = []
+        for prompt in prompts:
+            if not checks_known_truth(prompt):
+                raise WorkerError(f"the oracle does not know the truth of prompt {prompt.id}; ask a real teacher")
+            for index in range(n):
+                rng = self._rng("answer", prompt.id, str(index), str(sampling.seed))
+                text = json.loads(prompt.reference)["answer"]
+                if rng.random() < self.error:
+                    text = self._spoiled(prompt, text, rng)
+                said = (Message(role="assistant", content=text),)
+                rows.append(
+                    Response(
+                        prompt=prompt.id,
+                        messages=said,
+                        model=self.name,
+                        sampling=sampling,
+                        index=index,
+                        parents=(prompt.id,),
+                    )
+                )
+        return rows
+
+    def _spoiled(self, prompt: Prompt, text: str, rng: Random) -> str:
+        """The text with one number off by one or one piece left out, such that it is wrong."""
+        numbers = [match.span() for match in re.finditer(r"\d+", text)]
+        tries = [text[:a] + str(int(text[a:b]) + 1) + text[b:] for a, b in numbers]
+        given, gaps = pieces(text)
+        tries += [_joined(given, gaps, place, [], 1) for place in range(len(given)) if len(given) > 1]
+        rng.shuffle(tries)
+        check = checkers()[prompt.checker].check_text
+        return next((t for t in tries if check(prompt, t).correct is False), "I can not say.")
 
     def judge(
         self, prompts: Sequence[Prompt], responses: Sequence[Response], *, work: Work | None = None

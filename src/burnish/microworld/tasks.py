@@ -44,7 +44,7 @@ class Task:
         key: canonical key: family and operands, commutative ones sorted, before language, template and style.
         messages: the prompt as written.
         answer: the careful author's answer: right, with its steps.
-        hasty: a careless author's: the outcome alone, wrong by rule where the task holds a trap.
+        hasty: a careless author's: little but an outcome, wrong by rule where the task holds a trap.
         sloppy: a careless author's: steps, one of them wrong by rule.
         terse: the right outcome without a step.
         gold: what the verifier needs, JSON-ready.

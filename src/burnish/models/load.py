@@ -197,12 +197,18 @@ def load_reward(source: Weights | str | Path, *, dtype: str = "float32", device:
 
 
 def new_reward(
-    base: Weights | str | Path, *, seed: int = 0, heads: int = 1, dtype: str = "float32", device: str = "cpu"
+    base: Weights | str | Path,
+    *,
+    seed: int = 0,
+    heads: int = 1,
+    spread: float = 1.0,
+    dtype: str = "float32",
+    device: str = "cpu",
 ) -> PreTrainedModel:
     """A reward model from a causal base: the same body, and a fresh linear head in place of the language head.
 
-    The head is drawn from N(0, 1/(d+1)) with d the hidden size (Stiennon et al. 2020, arXiv:2009.01325, appendix B.1;
-    ASSUMED for the reports that are silent), from `seed` alone.
+    The head is drawn from N(0, spread^2/(d+1)) with d the hidden size (Stiennon et al. 2020, arXiv:2009.01325, appendix
+    B.1, with spread 1; ASSUMED for the reports that are silent), from `seed` alone.
 
     Raises:
         ModelError: as `load_causal`; also when the architecture has no sequence classifier.
@@ -215,7 +221,8 @@ def new_reward(
     if other:
         raise ModelError(f"{locate(base)} lacks the weights {other[0]} that a reward model needs")
     generator = torch.Generator().manual_seed(seed)
-    draw = torch.randn(head.weight.shape, generator=generator, dtype=torch.float64) / (head.in_features + 1) ** 0.5
+    draw = torch.randn(head.weight.shape, generator=generator, dtype=torch.float64)
+    draw *= spread / (head.in_features + 1) ** 0.5
     with torch.no_grad():
         head.weight.copy_(draw.to(head.weight.dtype))
         if head.bias is not None:

@@ -30,6 +30,7 @@ class Settings:
 
     rounds: int  # §3.1: six rounds
     seed: int  # ASSUMED: not reported
+    warm: int  # ASSUMED: own answers that teach a base the chat format before round one
     annotated: int  # ASSUMED: prompts compared in a round; the report does not say
     heldout_pairs: int  # ASSUMED: held-out prompts compared, to measure the reward model
     sampled: int  # ASSUMED: prompts for rejection sampling in a round; the report does not say
@@ -66,23 +67,25 @@ class Settings:
 
 
 PAPER = Settings(
-    rounds=6, seed=0, annotated=100_000, heldout_pairs=2_000, sampled=100_000, samples=10, temperature=0.8, top_p=0.95,
-    new_tokens=2048, strength=3, similarity=0.9, edits=True, selection="reward", quality_quartile=0.25,
-    apology_share=0.01, exclamation_share=0.03, mixed=1_100_000, variants=2, reward_lr=1e-5, reward_epochs=1,
-    reward_batch=128, sft_lr=1e-5, sft_epochs=1, sft_batch=128, dpo_lr=1e-5, dpo_epochs=1, dpo_batch=128, beta=0.1,
-    nll_weight=0.2, schedule="cosine", warmup=0.03, weight_decay=0.1, clip=1.0, chat="llama3", batch_tokens=65_536,
+    rounds=6, seed=0, warm=10_000, annotated=100_000, heldout_pairs=2_000, sampled=100_000, samples=10,
+    temperature=0.8, top_p=0.95, new_tokens=2048, strength=3, similarity=0.9, edits=True, selection="reward",
+    quality_quartile=0.25, apology_share=0.01, exclamation_share=0.03, mixed=1_100_000, variants=2, reward_lr=1e-5,
+    reward_epochs=1, reward_batch=128, sft_lr=1e-5, sft_epochs=1, sft_batch=128, dpo_lr=1e-5, dpo_epochs=1,
+    dpo_batch=128, beta=0.1, nll_weight=0.2, schedule="cosine", warmup=0.03, weight_decay=0.1, clip=1.0, chat="llama3",
+    batch_tokens=65_536,
 )  # fmt: skip
 
 # What a model of two million parameters needs instead: fewer rows, larger steps, shorter answers.
 LAPTOP = {
-    "rounds": 3, "annotated": 400, "heldout_pairs": 300, "sampled": 500, "samples": 10, "new_tokens": 48,
-    "temperature": 1.0, "top_p": 1.0, "apology_share": 0.15, "mixed": 500, "reward_lr": 3e-4, "reward_epochs": 2,
-    "reward_batch": 32, "sft_lr": 1e-3, "sft_epochs": 3, "sft_batch": 32, "dpo_lr": 1e-4, "dpo_batch": 32,
-    "weight_decay": 0.01, "chat": "chatml", "batch_tokens": 4096,
+    "rounds": 3, "warm": 600, "annotated": 2000, "heldout_pairs": 400, "sampled": 1500, "samples": 10,
+    "new_tokens": 48, "temperature": 1.0, "top_p": 1.0, "apology_share": 0.15, "mixed": 1500, "reward_lr": 5e-4,
+    "reward_epochs": 3, "reward_batch": 16, "sft_lr": 7e-4, "sft_epochs": 3, "sft_batch": 16, "dpo_lr": 1e-4,
+    "dpo_batch": 32, "weight_decay": 0.01, "chat": "chatml", "batch_tokens": 4096,
 }  # fmt: skip
 SMOKE = {
-    **LAPTOP, "rounds": 2, "annotated": 24, "heldout_pairs": 16, "sampled": 16, "samples": 4, "new_tokens": 32,
-    "mixed": 16, "reward_epochs": 1, "reward_batch": 8, "sft_epochs": 1, "sft_batch": 8, "dpo_batch": 8,
+    **LAPTOP, "rounds": 2, "warm": 16, "annotated": 24, "heldout_pairs": 16, "sampled": 16, "samples": 4,
+    "new_tokens": 32, "mixed": 16, "reward_epochs": 1, "reward_batch": 8, "sft_epochs": 1, "sft_batch": 8,
+    "dpo_batch": 8,
 }  # fmt: skip
 
 
@@ -110,11 +113,11 @@ class State:
     """What goes from round to round."""
 
     base: Weights
-    policies: list[llm.Local]
-    grades: dict[str, float]
     pool: Rows
     heldout: Rows
     dev: Rows
+    policies: list[llm.Local] = field(default_factory=list)
+    grades: dict[str, float] = field(default_factory=dict)
     preferences: list[Rows] = field(default_factory=list)
     drawn: list[Rows] = field(default_factory=list)
 
@@ -126,28 +129,37 @@ def recipe(run: Run, s: Settings, w: Workers) -> Weights:
     dev = run.step("dev", curate.take_prompts, w.dev)
     has_chat = chat.has_template(w.policy.path)
     base = w.policy if has_chat else run.step("base", train.give_chat, w.policy, format=s.chat)
-    policies, grades = first_policies(run, s, w, base, heldout)
-    state = State(base, policies, grades, pool, heldout, dev)
+    state = State(base, pool, heldout, dev)
+    # §3.5: formatting tokens masked, NLL on the chosen answer; the reference is the model it starts from (ASSUMED).
+    dpo = tuning(s, "dpo", beta=s.beta, nll_weight=s.nll_weight)
+    first_policies(run, s, w, state)
     for number in range(1, s.rounds + 1):
         with run.round(number):
             state.preferences.append(preference_batch(run, s, w, state, number))
             reward = reward_model(run, s, state, heldout_pairs(run, s, w, state, number))
             mix = supervised_data(run, s, w, state, reward, number)
-            tuned = variants(run, s, "sft", train.train_sft, (base, mix), sft_settings(s))
-            chosen = variants(run, s, "dpo", train.train_dpo, (tuned[-1], state.preferences[-1]), dpo_settings(s))
+            tuned = variants(run, s, "sft", train.train_sft, (base, mix), tuning(s, "sft"))
+            chosen = variants(run, s, "dpo", train.train_dpo, (tuned[-1], state.preferences[-1]), dpo)
             promote(run, s, w, state, {"sft": tuned[-1], "dpo": chosen[0], "average": chosen[-1]})
     return state.policies[0].weights
 
 
-def first_policies(run: Run, s: Settings, w: Workers, base: Weights, heldout: Rows) -> tuple[list[llm.Local], dict]:
-    """The base in the prompt styles it may answer in, best first: a base model knows no chat (ASSUMED: the report's
-    first round uses earlier chat models)."""
-    styles = [llm.Local(weights=base), llm.Local(weights=base, style="completion")]
+def first_policies(run: Run, s: Settings, w: Workers, state: State) -> None:
+    """The base in the prompt style it answers best in, and the base after a short SFT on its own raw answers, which
+    teaches it the chat format and nothing else. ASSUMED: the report's first round has earlier chat models."""
+    styles = [llm.Local(weights=state.base), llm.Local(weights=state.base, style="completion")]
     if w.examples:
-        styles.append(llm.Local(weights=base, style="few-shot", examples=tuple(w.examples)))
-    scores = [run.step(f"start-{c.style}", evaluate.score_model, heldout, **grading(s, w, c)) for c in styles]
-    order = sorted(range(len(styles)), key=lambda i: -(scores[i].metrics["accuracy"] or 0.0))
-    return [styles[i] for i in order[:2]], scores[order[0]].metrics["by_ability"]
+        styles.append(llm.Local(weights=state.base, style="few-shot", examples=tuple(w.examples)))
+    scores = [run.step(f"start-{c.style}", evaluate.score_model, state.heldout, **grading(s, w, c)) for c in styles]
+    best = max(range(len(styles)), key=lambda i: (scores[i].metrics["accuracy"] or 0.0, -i))
+    prompts = draw(run, s, state, "format-prompts", s.warm)
+    how = {"client": styles[best], "n": 1, "sampling": drawing(s, 0, 0)}
+    answers = run.step("format-answers", llm.sample_responses, prompts, **how)
+    rows = run.step("format-rows", curate.imitate, prompts, answers, source="own answers", round=0)
+    warm = run.step("format", train.train_sft, state.base, rows, otherwise=state.base, seed=s.seed, **tuning(s, "sft"))
+    run.step("format-scores", evaluate.score_model, state.heldout, **grading(s, w, llm.Local(weights=warm)))
+    state.policies = [styles[best], llm.Local(weights=warm)]
+    state.grades = scores[best].metrics["by_ability"]
 
 
 def two_answers(run: Run, s: Settings, state: State, prompts: Rows, stage: str, number: int) -> list[Rows]:
@@ -179,9 +191,8 @@ def heldout_pairs(run: Run, s: Settings, w: Workers, state: State, number: int) 
 
 def reward_model(run: Run, s: Settings, state: State, pairs: Rows) -> Weights:
     """§3.3: Bradley-Terry without margin, on all preferences so far, from the pre-trained checkpoint."""
-    settings = {"lr": s.reward_lr, "epochs": s.reward_epochs, "batch_rows": s.reward_batch, **loop_settings(s)}
     everything = run.step("reward-rows", curate.union, list(state.preferences))
-    reward = variants(run, s, "rm", train.train_reward, (state.base, everything), settings)[-1]
+    reward = variants(run, s, "rm", train.train_reward, (state.base, everything), tuning(s, "reward"))[-1]
     if reward.kind == "reward":
         run.step("rm-accuracy", judge.pair_accuracy, pairs, reward=reward)
     return reward
@@ -248,23 +259,11 @@ def draw(run: Run, s: Settings, state: State, name: str, count: int) -> Rows:
     return state.drawn[-1]
 
 
-def loop_settings(s: Settings) -> dict[str, Any]:
-    """What all trainings share."""
-    return {
-        "schedule": s.schedule, "warmup": s.warmup, "weight_decay": s.weight_decay, "clip": s.clip,
-        "pack_tokens": s.batch_tokens,
-    }  # fmt: skip
-
-
-def sft_settings(s: Settings) -> dict[str, Any]:
-    """§3.4: cross-entropy on the target, prompt masked."""
-    return {"lr": s.sft_lr, "epochs": s.sft_epochs, "batch_rows": s.sft_batch, **loop_settings(s)}
-
-
-def dpo_settings(s: Settings) -> dict[str, Any]:
-    """§3.5: formatting tokens masked, NLL on the chosen answer; the reference is the model it starts from (ASSUMED)."""
-    own = {"beta": s.beta, "nll_weight": s.nll_weight, "lr": s.dpo_lr, "epochs": s.dpo_epochs}
-    return {**own, "batch_rows": s.dpo_batch, **loop_settings(s)}
+def tuning(s: Settings, stage: str, **own: Any) -> dict[str, Any]:
+    """The settings of a training: those of its stage (`reward`, `sft`, `dpo`), and those all share."""
+    staged = {"lr": f"{stage}_lr", "epochs": f"{stage}_epochs", "batch_rows": f"{stage}_batch"}
+    shared = {"schedule": s.schedule, "warmup": s.warmup, "weight_decay": s.weight_decay, "clip": s.clip}
+    return {k: getattr(s, name) for k, name in staged.items()} | shared | {"pack_tokens": s.batch_tokens} | own
 
 
 def drawing(s: Settings, number: int, stream: int) -> Sampling:

@@ -28,6 +28,10 @@ from burnish.train.optim import Optimiser, check_schedule, learning_rate
 from burnish.train.prepare_chat import padding_id
 
 
+# ASSUMED: a reward head that starts small, so that the first steps learn an order instead of unlearning a random one.
+HEAD_SPREAD = 0.01
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Loop:
     """Settings of the loop, the same for every method.
@@ -213,7 +217,11 @@ def _load(base: Weights, kind: str, seed: int, chat: Chat) -> torch.nn.Module:
     where = {"dtype": compute().dtype, "device": compute().device}
     if kind == "causal":
         return load_causal(base, **where)
-    model = load_reward(base, **where) if base.kind == "reward" else new_reward(base, seed=seed, **where)
+    model = (
+        load_reward(base, **where)
+        if base.kind == "reward"
+        else new_reward(base, seed=seed, spread=HEAD_SPREAD, **where)
+    )
     model.config.pad_token_id = model.config.get_text_config().pad_token_id = padding_id(chat, model)
     return model
 
@@ -299,10 +307,9 @@ def _gradient(session: _Session, method: Method, loop: Loop, batch: list[Example
         total = total + loss.detach()
         for name, value in counted.items():
             sums[name] = sums[name] + value if name in sums else value
-    names = ["loss", "grad_norm", *sums]
     values = torch.stack([v.double() for v in (total, session.optimiser.gradient_norm(), *sums.values())]).tolist()
-    read = dict(zip(names, values, strict=True))
-    loss, norm = read.pop("loss"), read.pop("grad_norm")
+    loss, norm, *rest = values
+    read = dict(zip(sums, rest, strict=True))
     if not (math.isfinite(loss) and math.isfinite(norm)):
         session.optimiser.forget()
         session.save()

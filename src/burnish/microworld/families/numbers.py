@@ -23,7 +23,8 @@ STORY = {  # name, first operand, thing, then one clause an operand, then the qu
     "de": ("{} hat {} {}", {"+": " und bekommt {} dazu", "-": " und verschenkt {}"}, ". Wie viele jetzt?"),
 }
 ANSWER = {"en": "The answer is {}.", "es": "La respuesta es {}.", "de": "Die Antwort ist {}."}
-DIRECT = {"en": "It is {}.", "es": "Son {}.", "de": "Das sind {}."}
+QUICK = {"en": "Quick, {}, so {}.", "es": "Rápido, {}, son {}.", "de": "Schnell, {}, also {}."}
+AND = {"en": " and ", "es": " y ", "de": " und "}
 WELL = {"en": "Well, ", "es": "Bueno, ", "de": "Also, "}
 # Words that only one of the languages has: an answer must speak the language of its question.
 MARKERS = {
@@ -99,7 +100,7 @@ def sum_task(rng: Random, dials: Dials, *, family: str, language: str) -> Task:
     return Task(
         family=family, key=f"arithmetic/{sign}/{first}{'/' if tail else ''}{tail}", messages=user(text),
         answer=f"{', '.join(right)}. {ANSWER[language].format(total)}",
-        hasty=DIRECT[language].format(slip),
+        hasty=QUICK[language].format(AND[language].join(step.split("=")[0] for step in wrong), slip),
         sloppy=WELL[language] + f"{', '.join(wrong)}. {ANSWER[language].format(slip)}",
         terse=f"{total}", gold={"number": total, "language": language}, language=language,
         difficulty=3.0 if hard else 2.0 if slip != total else 1.0,

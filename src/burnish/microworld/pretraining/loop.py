@@ -32,7 +32,7 @@ class PretrainSettings:
     """Everything the base depends on, beside the code and the thread count. All ASSUMED: tuned on this world."""
 
     seed: int = 20
-    pools: int = 220
+    pools: int = 230
     batch_tokens: int = 512
     question_weight: float = 0.2
     learning_rate: float = 6e-4
