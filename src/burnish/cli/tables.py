@@ -37,18 +37,20 @@ def rounds(view: RunView) -> list[dict[str, Any]]:
                 "sft": have.get("scores-sft", {}).get("accuracy"),
                 "dpo": have.get("scores-dpo", {}).get("accuracy"),
                 "averaged": have.get("scores-average", {}).get("accuracy"),
+                "promoted": have.get("promoted", {}).get("promoted"),
             }
         )
+        stage = table[-1]["promoted"]
+        kept = table[-2].get("final", base)
+        table[-1]["final"] = table[-1].get("averaged" if stage == "average" else stage, kept)
     return table
 
 
 def print_rounds(view: RunView, to: TextIO) -> None:
     """Percent; `best of K` is the true accuracy of the chosen samples, with the mean of all K beside it."""
-    head = f"{'':<10}{'RM pairs':>10}{'mean of K':>11}{'best of K':>11}{'SFT':>8}{'DPO':>8}{'averaged':>10}"
-    print(head, file=to)
+    heads = (("RM pairs", "rm"), ("mean of K", "mean_of_k"), ("best of K", "best_of_k"), ("SFT", "sft"), ("DPO", "dpo"))
+    columns = (*heads, ("averaged", "averaged"))
+    print(" " * 10 + "".join(f"{name:>11}" for name, _ in columns) + "  goes on", file=to)
     for row in rounds(view):
-        cells = [row.get(k) for k in ("rm", "mean_of_k", "best_of_k", "sft", "dpo", "averaged")]
-        widths = (10, 11, 11, 8, 8, 10)
-        print(
-            f"{row['stage']:<10}" + "".join(f"{_percent(c):>{w}}" for c, w in zip(cells, widths, strict=True)), file=to
-        )
+        cells = "".join(f"{_percent(row.get(key)):>11}" for _, key in columns)
+        print(f"{row['stage']:<10}{cells}  {row.get('promoted') or ''}".rstrip(), file=to)

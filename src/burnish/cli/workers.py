@@ -81,7 +81,7 @@ def embedded_prompts(settings: Any) -> dict[str, Any]:
 
     count = settings.warm + settings.rounds * (settings.annotated + settings.sampled)
     families = len(microworld.FAMILIES)
-    dev = families * (3 if settings.annotated < 100 else 15)  # ASSUMED: enough to choose between checkpoints
+    dev = families * (3 if settings.annotated < 100 else 30)  # ASSUMED: enough to choose between checkpoints
     heldout = families * (6 if settings.annotated < 100 else 60)  # at least 60 items a family, except at smoke scale
     drawn = microworld.prompts("train", count + dev, seed=settings.seed)
     return {

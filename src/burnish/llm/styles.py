@@ -62,7 +62,7 @@ class ChatStyle:
         return False
 
     def messages(self, ids: Sequence[int]) -> tuple[Message, ...]:
-        return self.chat.decode(ids)
+        return self.chat.decode(ids, completion=True)
 
 
 @dataclass(frozen=True)

@@ -46,6 +46,7 @@ class Settings:
     apology_share: float  # ASSUMED: share of apologetic answers after capping (§6: 1 %)
     exclamation_share: float  # ASSUMED: share of answers with more than two exclamation marks (§6: 3 %)
     mixed: int  # ASSUMED: rows of the SFT mix; the report gives shares only (Table 7)
+    margin: float  # ASSUMED: how much better than the average another model must be on dev prompts to be promoted
     variants: int  # ASSUMED: models averaged at each stage (§3.6 does not say how many)
     reward_lr: float  # ASSUMED: not reported
     reward_epochs: int  # ASSUMED: not reported
@@ -69,10 +70,10 @@ class Settings:
 PAPER = Settings(
     rounds=6, seed=0, warm=10_000, annotated=100_000, heldout_pairs=2_000, sampled=100_000, samples=10,
     temperature=0.8, top_p=0.95, new_tokens=2048, strength=3, similarity=0.9, edits=True, selection="reward",
-    quality_quartile=0.25, apology_share=0.01, exclamation_share=0.03, mixed=1_100_000, variants=2, reward_lr=1e-5,
-    reward_epochs=1, reward_batch=128, sft_lr=1e-5, sft_epochs=1, sft_batch=128, dpo_lr=1e-5, dpo_epochs=1,
-    dpo_batch=128, beta=0.1, nll_weight=0.2, schedule="cosine", warmup=0.03, weight_decay=0.1, clip=1.0, chat="llama3",
-    batch_tokens=65_536,
+    quality_quartile=0.25, apology_share=0.01, exclamation_share=0.03, mixed=1_100_000, margin=0.02, variants=2,
+    reward_lr=1e-5, reward_epochs=1, reward_batch=128, sft_lr=1e-5, sft_epochs=1, sft_batch=128, dpo_lr=1e-5,
+    dpo_epochs=1, dpo_batch=128, beta=0.1, nll_weight=0.2, schedule="cosine", warmup=0.03, weight_decay=0.1, clip=1.0,
+    chat="llama3", batch_tokens=65_536,
 )  # fmt: skip
 
 # What a model of two million parameters needs instead: fewer rows, larger steps, shorter answers.
@@ -243,9 +244,10 @@ def promote(run: Run, s: Settings, w: Workers, state: State, candidates: dict[st
         run.step(f"scores-{name}", evaluate.score_model, state.heldout, **grading(s, w, client))
     clients["incumbent"] = state.policies[0]
     scores = {n: run.step(f"dev-{n}", evaluate.score_model, state.dev, **grading(s, w, c)) for n, c in clients.items()}
-    # On a tie the later stage wins, and the incumbent last.
+    # The average goes on unless another is better by more than the margin.
     order = ["average", "dpo", "sft", "incumbent"]
-    ranked = sorted(order, key=lambda name: -(scores[name].metrics["accuracy"] or 0.0))
+    handicap = {"average": 0.0}
+    ranked = sorted(order, key=lambda n: handicap.get(n, s.margin) - (scores[n].metrics["accuracy"] or 0.0))
     second = next((n for n in ranked if clients[n] != clients[ranked[0]]), ranked[0])
     run.step("promoted", evaluate.promoted, scores[ranked[0]], name=ranked[0], second=second)
     state.policies = [clients[ranked[0]], clients[second]]

@@ -27,7 +27,6 @@ from burnish.train.objectives import Contrast, Imitation, Method, Place, Ranking
 from burnish.train.optim import Optimiser, check_schedule, learning_rate
 from burnish.train.prepare_chat import padding_id
 
-
 # ASSUMED: a reward head that starts small, so that the first steps learn an order instead of unlearning a random one.
 HEAD_SPREAD = 0.01
 

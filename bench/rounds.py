@@ -1,0 +1,126 @@
+"""Do the rounds help? Three seeds of the laptop scale, and a control that chooses at random.
+
+    python bench/rounds.py [--seeds 3] [--out runs/bench-rounds] [--scale laptop] [--no-control] [--json]
+
+Each seed draws its own prompts, samples and orders; the base and the families are the same. Control: the same run with
+`--set selection=random`, where rejection sampling draws one of the K samples and pruning keeps as many rows by lot.
+Runs that are there already are read, not repeated. Accuracies are greedy, held-out, in percentage points.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import subprocess
+import sys
+import time
+from pathlib import Path
+from statistics import mean
+from typing import Any
+
+from burnish.cli.tables import print_rounds, rounds
+from burnish.runs import RunView
+
+
+def run(folder: Path, scale: str, seed: int, more: list[str]) -> float:
+    """Run, or go on with, one seed; returns seconds, summed from the steps when the run was there already."""
+    began = time.time()
+    command = [sys.executable, "-m", "burnish", "run", "llama3", "--scale", scale, "--seed", str(seed)]
+    done = subprocess.run([*command, "--out", str(folder), *more], capture_output=True, text=True)
+    if done.returncode:
+        raise SystemExit(f"seed {seed} failed:\n{done.stderr[-2000:]}")
+    seconds = time.time() - began
+    note = folder.with_suffix(".seconds")
+    if "nothing was computed" in done.stderr and note.exists():
+        return float(note.read_text())
+    note.write_text(f"{seconds:.1f}")
+    return seconds
+
+
+def strengths(view: RunView) -> list[float | None]:
+    """Held-out pair accuracy of the reward model by strength 1 to 4, chosen over rejected, last round."""
+    steps = [s for s in view.steps if s.name.endswith("rm-accuracy")]
+    found = steps[-1].note["metrics"]["by_strength"] if steps else {}
+    return [found.get(f"strength {level}") for level in (1, 2, 3, 4)]
+
+
+def measure(folder: Path) -> dict[str, Any]:
+    """The figures of one run."""
+    view = RunView(folder)
+    table = rounds(view)
+    base, *played = table
+    last = played[-1]
+    return {
+        "base": base["averaged"],
+        "first": played[0]["final"],
+        "final": last["final"],
+        "gain": last["final"] - base["averaged"],
+        "last_over_first": last["final"] - played[0]["final"],
+        "rm": last["rm"],
+        "strengths": strengths(view),
+        "best_of_k_gain": mean(row["gain"] for row in played if row["gain"] is not None),
+    }
+
+
+def rows_of(runs: list[dict[str, Any]], control: dict[str, Any] | None, minutes: list[float]) -> list[dict[str, Any]]:
+    """The bars of the demo, as means over seeds."""
+
+    def row(name: str, value: float, bar: float, holds: bool, detail: str) -> dict[str, Any]:
+        return {"name": name, "value": round(value, 4), "bar": bar, "holds": holds, "detail": detail}
+
+    def points(key: str) -> str:
+        return ", ".join(f"{100 * r[key]:.1f}" for r in runs)
+
+    gain, later = 100 * mean(r["gain"] for r in runs), 100 * mean(r["last_over_first"] for r in runs)
+    rm, chosen = 100 * mean(r["rm"] for r in runs), 100 * mean(r["best_of_k_gain"] for r in runs)
+    level = [mean(v for r in runs if (v := r["strengths"][i]) is not None) for i in range(4)]
+    weak, strong = mean(level[:2]), mean(level[2:])
+    out = [
+        row("final_over_base", gain, 25, gain >= 25, f"base {points('base')}; final {points('final')}"),
+        row("last_over_first_round", later, 2, later >= 2, f"first {points('first')}; final {points('final')}"),
+        row("reward_pair_accuracy", rm, 75, rm >= 75, f"by seed {points('rm')}"),
+        row("reward_rises_with_strength", 100 * (strong - weak), 0, strong > weak,
+            "strengths 1 to 4: " + ", ".join(f"{100 * v:.1f}" for v in level)),
+        row("best_of_k_over_mean_of_k", chosen, 10, chosen >= 10, f"by seed {points('best_of_k_gain')}"),
+        row("minutes", max(minutes), 12, max(minutes) <= 12, ", ".join(f"{m:.1f}" for m in minutes)),
+    ]  # fmt: skip
+    if control:
+        gap = 100 * (mean(r["final"] for r in runs) - control["final"])
+        out.append(row("over_random_selection", gap, 10, gap >= 10, f"control ends at {100 * control['final']:.1f}"))
+    return out
+
+
+def main() -> None:
+    """Parse, run, print."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--seeds", type=int, default=3)
+    parser.add_argument("--scale", default="laptop")
+    parser.add_argument("--out", default="runs/bench-rounds")
+    parser.add_argument("--no-control", action="store_true", help="leave the control out")
+    parser.add_argument("--json", action="store_true", help="print one JSON object")
+    asked = parser.parse_args()
+    place = Path(asked.out)
+    place.mkdir(parents=True, exist_ok=True)
+    runs, minutes = [], []
+    for seed in range(asked.seeds):
+        folder = place / f"seed-{seed}"
+        minutes.append(run(folder, asked.scale, seed, []) / 60)
+        runs.append(measure(folder))
+        print(f"seed {seed}, {minutes[-1]:.1f} minutes", file=sys.stderr)
+        print_rounds(RunView(folder), sys.stderr)
+    control = None
+    if not asked.no_control:
+        run(place / "control", asked.scale, 0, ["--set", "selection=random"])
+        control = measure(place / "control")
+        print("control: selection=random", file=sys.stderr)
+        print_rounds(RunView(place / "control"), sys.stderr)
+    rows = rows_of(runs, control, minutes)
+    if asked.json:
+        print(json.dumps({"bench": "rounds", "rows": rows}))
+        return
+    for line in rows:
+        print(f"{line['name']:<28}{line['value']:>8.1f}  bar {line['bar']:>5}  {line['holds']!s:<6} {line['detail']}")
+
+
+if __name__ == "__main__":
+    main()
