@@ -105,7 +105,9 @@ def test_heavy_imports_stay_in_their_rooms(path: Path) -> None:
         if node in inside and top not in HEAVY and room(path) != "cli" and "cli" not in path.parts:
             lazy = top in ("burnish",) and any(part in TORCH_ROOMS for part in target.split("."))
             allowed = lazy or top not in {"burnish"}
-            assert allowed or room(path) == "recipes", f"{name(path)}:{node.lineno}: import of {target} inside a function"
+            assert allowed or room(path) == "recipes", (
+                f"{name(path)}:{node.lineno}: import of {target} inside a function"
+            )
 
 
 @pytest.mark.parametrize("path", modules(), ids=name)
@@ -152,7 +154,9 @@ def test_rooms_have_a_docstring_and_a_true_public_list() -> None:
         listed = [n for n in tree.body if isinstance(n, ast.Assign) and ast.unparse(n.targets[0]) == "__all__"]
         if listed:
             names = ast.literal_eval(listed[0].value)
-            defined = {alias.asname or alias.name for n in tree.body if isinstance(n, ast.ImportFrom) for alias in n.names}
+            defined = {
+                alias.asname or alias.name for n in tree.body if isinstance(n, ast.ImportFrom) for alias in n.names
+            }
             defined |= {n.name for n in tree.body if isinstance(n, ast.FunctionDef | ast.ClassDef)}
             defined |= {ast.unparse(t) for n in tree.body if isinstance(n, ast.Assign) for t in n.targets}
             defined |= {n.target.id for n in tree.body if isinstance(n, ast.AnnAssign)}
@@ -177,7 +181,8 @@ def test_help_answers_quickly() -> None:
 
 
 AMERICAN = re.compile(
-    r"\b(normaliz|tokeniz(e|ed|es|ing|ation)\b|initializ|serializ|behavior|optimiz(e|ed|es|ing|er|ation)\b|summariz)", re.I
+    r"\b(normaliz|tokeniz(e|ed|es|ing|ation)\b|initializ|serializ|behavior|optimiz(e|ed|es|ing|er|ation)\b|summariz)",
+    re.I,
 )
 
 

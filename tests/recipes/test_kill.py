@@ -40,3 +40,23 @@ def test_kills_at_the_worst_moments(smoke: dict, command: list[str], tmp_path: P
         wait_for_children(armed.pid)
     finish([sys.executable, "-m", "burnish", *command, str(folder)])
     assert compare(smoke["folder"], folder) == []
+
+
+def test_ctrl_c_exits_with_130_and_prints_the_line_that_resumes(
+    smoke: dict, command: list[str], tmp_path: Path
+) -> None:
+    folder = tmp_path / "run"
+    line = [sys.executable, "-m", "burnish", *command, str(folder)]
+    process = subprocess.Popen(
+        line, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True, start_new_session=True
+    )
+    for told in process.stderr:
+        if "r1/" in told:
+            break
+    process.send_signal(signal.SIGINT)
+    said = process.stderr.read()
+    assert process.wait(timeout=60) == 130
+    assert f"burnish run llama3 --scale smoke --out {folder}" in said
+    wait_for_children(process.pid)
+    finish(line)
+    assert compare(smoke["folder"], folder) == []

@@ -78,9 +78,9 @@ PAPER = Settings(
 
 # What a model of two million parameters needs instead: fewer rows, larger steps, shorter answers.
 LAPTOP = {
-    "rounds": 3, "warm": 600, "annotated": 2000, "heldout_pairs": 400, "sampled": 1500, "samples": 10,
-    "new_tokens": 48, "temperature": 1.0, "top_p": 1.0, "apology_share": 0.15, "mixed": 1500, "reward_lr": 5e-4,
-    "reward_epochs": 3, "reward_batch": 16, "sft_lr": 7e-4, "sft_epochs": 3, "sft_batch": 16, "dpo_lr": 1e-4,
+    "rounds": 3, "warm": 500, "annotated": 1500, "heldout_pairs": 400, "sampled": 1400, "samples": 10,
+    "new_tokens": 48, "temperature": 1.0, "top_p": 1.0, "apology_share": 0.15, "mixed": 1400, "reward_lr": 5e-4,
+    "reward_epochs": 2, "reward_batch": 16, "sft_lr": 5e-4, "sft_epochs": 4, "sft_batch": 16, "dpo_lr": 1e-4,
     "dpo_batch": 32, "weight_decay": 0.01, "chat": "chatml", "batch_tokens": 4096,
 }  # fmt: skip
 SMOKE = {
@@ -153,7 +153,7 @@ def first_policies(run: Run, s: Settings, w: Workers, state: State) -> None:
         styles.append(llm.Local(weights=state.base, style="few-shot", examples=tuple(w.examples)))
     scores = [run.step(f"start-{c.style}", evaluate.score_model, state.heldout, **grading(s, w, c)) for c in styles]
     best = max(range(len(styles)), key=lambda i: (scores[i].metrics["accuracy"] or 0.0, -i))
-    prompts = draw(run, s, state, "format-prompts", s.warm)
+    prompts = draw(run, s, state, "format-prompts", s.warm, {})
     how = {"client": styles[best], "n": 1, "sampling": drawing(s, 0, 0)}
     answers = run.step("format-answers", llm.sample_responses, prompts, **how)
     rows = run.step("format-rows", curate.imitate, prompts, answers, source="own answers", round=0)
@@ -173,7 +173,7 @@ def two_answers(run: Run, s: Settings, state: State, prompts: Rows, stage: str, 
 
 def preference_batch(run: Run, s: Settings, w: Workers, state: State, number: int) -> Rows:
     """§3.7: the annotator compares with four strengths and edits. §3.3: the gates."""
-    prompts = draw(run, s, state, "annotate-prompts", s.annotated)
+    prompts = draw(run, s, state, "annotate-prompts", s.annotated, state.grades)
     answers = two_answers(run, s, state, prompts, "answers", number)
     people = {"annotator": w.annotator, "edits": s.edits, "round": number}
     verdicts = run.step("judgements", annotate.compare_pairs, prompts, answers, **people)
@@ -201,7 +201,7 @@ def reward_model(run: Run, s: Settings, state: State, pairs: Rows) -> Weights:
 
 def supervised_data(run: Run, s: Settings, w: Workers, state: State, reward: Weights, number: int) -> Rows:
     """§3.8: best of K under the reward model. §3.9: rules. §3.10: topic and quality. Table 7: the mix."""
-    prompts = draw(run, s, state, "sample-prompts", s.sampled)
+    prompts = draw(run, s, state, "sample-prompts", s.sampled, {})
     how = {"client": state.policies[0], "n": s.samples, "sampling": drawing(s, number, 2)}
     samples = run.step("samples", llm.sample_responses, prompts, **how)
     # Without a reward model (no pair so far) nothing is scored, and the steps below record 0 rows.
@@ -254,9 +254,9 @@ def promote(run: Run, s: Settings, w: Workers, state: State, candidates: dict[st
     state.grades = scores[ranked[0]].metrics["by_ability"]
 
 
-def draw(run: Run, s: Settings, state: State, name: str, count: int) -> Rows:
-    """Prompts of this round, more of the abilities where the model lags, unused ones first."""
-    settings = {"count": count, "grades": state.grades, "seed": s.seed}
+def draw(run: Run, s: Settings, state: State, name: str, count: int, grades: dict[str, float]) -> Rows:
+    """Prompts of this round, more of the abilities with low grades, unused ones first."""
+    settings = {"count": count, "grades": grades, "seed": s.seed}
     state.drawn.append(run.step(name, curate.draw_prompts, state.pool, list(state.drawn), **settings))
     return state.drawn[-1]
 
