@@ -190,6 +190,6 @@ AMERICAN = re.compile(
 def test_british_spelling_in_prose(path: Path) -> None:
     """Docstrings, comments and documents; identifiers of other libraries keep their spelling."""
     for number, line in enumerate(path.read_text().splitlines(), 1):
-        prose = line if path.suffix == ".md" else " ".join(re.findall(r'"""(.*)|#\s(.*)', line) and [line] or [])
+        prose = line if path.suffix == ".md" else " ".join((re.findall(r'"""(.*)|#\s(.*)', line) and [line]) or [])
         prose = re.sub(r"`[^`]*`|\w+[._(/]\w*|\w*_\w+", "", prose)
         assert not AMERICAN.search(prose), f"{path.name}:{number}: {line.strip()}"

@@ -12,7 +12,7 @@ from burnish import microworld
 from burnish.recipes import RECIPES, llama3, load_recipe
 from burnish.records import Demonstration, Preference, Response
 from burnish.runs import RunView, sources
-from tests.recipes.conftest import burnish
+from tests.conftest import burnish
 
 
 @pytest.fixture(scope="module")

@@ -13,7 +13,7 @@ from burnish import microworld
 from burnish.models import tiny_model_folder
 from burnish.records import read_prompts
 from burnish.runs import RunView
-from tests.recipes.conftest import burnish
+from tests.conftest import burnish
 
 DATA = Path(os.environ.get("BURNISH_DATA", Path(__file__).resolve().parents[3] / "shared" / "data"))
 

@@ -69,7 +69,8 @@ def assemble(module: Any, asked: Asked, settings: Any) -> Chosen:
         annotator=annotator,
         checkers=checkers,
         judge=judge,
-        examples=() if asked.prompts else tuple(microworld.few_shot(settings.seed)),
+        # Three: the base was trained on short documents, and ten examples are longer than any of them.
+        examples=() if asked.prompts else tuple(microworld.few_shot(settings.seed)[:3]),
         **pools,
     )
     return Chosen(workers, simulated)

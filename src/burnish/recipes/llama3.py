@@ -78,10 +78,10 @@ PAPER = Settings(
 
 # What a model of two million parameters needs instead: fewer rows, larger steps, shorter answers.
 LAPTOP = {
-    "rounds": 3, "warm": 500, "annotated": 1500, "heldout_pairs": 400, "sampled": 1400, "samples": 10,
-    "new_tokens": 48, "temperature": 1.0, "top_p": 1.0, "apology_share": 0.15, "mixed": 1400, "reward_lr": 5e-4,
-    "reward_epochs": 2, "reward_batch": 16, "sft_lr": 5e-4, "sft_epochs": 4, "sft_batch": 16, "dpo_lr": 1e-4,
-    "dpo_batch": 32, "weight_decay": 0.01, "chat": "chatml", "batch_tokens": 4096,
+    "rounds": 3, "warm": 500, "annotated": 1500, "heldout_pairs": 400, "sampled": 2800, "samples": 10,
+    "new_tokens": 48, "apology_share": 0.15, "mixed": 2000, "reward_lr": 5e-4, "reward_epochs": 2, "reward_batch": 16,
+    "sft_lr": 5e-4, "sft_epochs": 3, "sft_batch": 16, "dpo_lr": 1e-4, "dpo_batch": 32, "weight_decay": 0.01,
+    "chat": "chatml", "batch_tokens": 4096,
 }  # fmt: skip
 SMOKE = {
     **LAPTOP, "rounds": 2, "warm": 16, "annotated": 24, "heldout_pairs": 16, "sampled": 16, "samples": 4,

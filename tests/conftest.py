@@ -1,4 +1,4 @@
-"""One smoke run of the recipe, shared by the tests of this folder."""
+"""One smoke run of the recipe, shared by the tests that look at a real run."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-ROOT = Path(__file__).resolve().parents[2]
+ROOT = Path(__file__).resolve().parents[1]
 
 
 def burnish(*words: str, **env: str) -> subprocess.CompletedProcess:
