@@ -26,8 +26,8 @@ def take_prompts(prompts: Sequence[Prompt]) -> Outcome:
     return Outcome(rows=rows, dropped=lost, taken=len(prompts))
 
 
-def _order(prompt: Prompt, seed: int) -> bytes:
-    return hashlib.blake2b(f"{seed}\0{prompt.id}".encode(), digest_size=8).digest()
+def _order(prompt: Prompt, seed: int, act: str) -> bytes:
+    return hashlib.blake2b(f"{act}\0{seed}\0{prompt.id}".encode(), digest_size=8).digest()
 
 
 def draw_prompts(
@@ -52,7 +52,7 @@ def draw_prompts(
     for prompt in pool:
         groups.setdefault(prompt.ability, []).append(prompt)
     for members in groups.values():
-        members.sort(key=lambda prompt: (times.get(prompt.id, 0), _order(prompt, seed)))
+        members.sort(key=lambda prompt: (times.get(prompt.id, 0), _order(prompt, seed, "rank")))
     count = min(count, len(pool))
     wanted: dict[str, int] = dict.fromkeys(groups, 0)
     open_groups = sorted(groups)
@@ -62,7 +62,8 @@ def draw_prompts(
             wanted[name] = min(len(groups[name]), wanted[name] + number)
         open_groups = [name for name in open_groups if wanted[name] < len(groups[name])]
     rows = [prompt for name in sorted(groups) for prompt in groups[name][: wanted[name]]]
-    rows.sort(key=lambda prompt: _order(prompt, seed))
+    # Another order than the one they were taken by, which would put abilities with many unused prompts first.
+    rows.sort(key=lambda prompt: _order(prompt, seed, "place"))
     return Outcome(rows=rows, metrics={f"ability {name}": number for name, number in wanted.items() if name})
 
 
