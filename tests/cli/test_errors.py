@@ -181,7 +181,7 @@ def test_template_without_a_stop_token(refused: Said, tmp_path: Path) -> None:
     shutil.copytree(microworld.BASE, folder)
     config = json.loads((folder / "tokenizer_config.json").read_text())
     config["chat_template"] = (
-        "{% for m in messages %}{{ m['role'] }}: {{ m['content'] }}\n{% endfor %}"
+        "{{ bos_token }}{% for m in messages %}{{ m['role'] }}: {{ m['content'] }}\n{% endfor %}"
         "{% if add_generation_prompt %}assistant: {% endif %}"
     )
     (folder / "tokenizer_config.json").write_text(json.dumps(config))

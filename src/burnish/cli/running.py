@@ -79,14 +79,27 @@ def run(
         "settings": people.described(module, settings),
         "simulated": chosen.simulated,
     }
-    with Run(folder, compute=compute, on_change=on_change, listener=listener, about=about) as opened:
+    opened = Run(folder, compute=compute, on_change=on_change, listener=listener, about=about)
+    final = play(opened, module, settings, chosen, listener)
+    finish(folder, final, recipe, as_json)
+
+
+def play(run: Any, module: Any, settings: Any, chosen: Any, listener: Any) -> Path:
+    """All rounds, and the result in `final/`. Ctrl-C exits with 130 and the line that goes on."""
+    from burnish.cli.console import interrupted
+
+    with run:
         try:
-            weights = module.recipe(opened, settings, chosen.workers)
-            final = opened.export("final", weights)
+            weights = module.recipe(run, settings, chosen.workers)
+            final = run.export("final", weights)
             listener.ended()
+        except KeyboardInterrupt:
+            listener.close()
+            interrupted()
+            raise SystemExit(130) from None
         finally:
             listener.close()
-    finish(folder, final, recipe, as_json)
+    return final
 
 
 def finish(folder: Path, final: Path, recipe: str, as_json: bool) -> None:

@@ -158,7 +158,7 @@ def described(module: Any, settings: Any) -> dict[str, Any]:
 
 def measure(asked: Asked) -> Shape:
     """Parameters of the policy, tokens of its prompts, and the speed of a matrix product on this machine."""
-    from burnish.chat import load_chat
+    from burnish.chat import load_tokens
     from burnish.models import matrix_rate, stream_tensors
 
     weights = policy_weights(asked.policy)
@@ -168,6 +168,6 @@ def measure(asked: Asked) -> Shape:
     from burnish.records import read_prompts
 
     rows = read_prompts(Path(asked.prompts)).rows if asked.prompts else microworld.prompts("train", 50, seed=0)
-    chat = load_chat(weights.path, format="chatml")
-    lengths = [len(chat.encode_prompt(row.messages)) for row in list(rows)[:50]]
+    tokens = load_tokens(weights.path)
+    lengths = [sum(len(tokens.encode_text(m.content)) for m in row.messages) for row in list(rows)[:50]]
     return Shape(parameters, sum(lengths) // len(lengths), flops, device)

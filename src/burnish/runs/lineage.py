@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -96,12 +97,14 @@ class RunView:
         return [StepView(path.parent, read_json(path)) for path in notes]
 
     def step(self, name: str) -> StepView:
-        """A step by its name or the end of it (`dpo`, `r2/07-dpo`); the last one when several match.
+        """The last step of a name, given with or without number and round (`r2/07-dpo`, `r2/dpo`, `dpo`).
 
         Raises:
             RunError: there is none; the error lists what there is.
         """
-        matches = [view for view in self.steps if view.name == name or view.name.split("-", 1)[-1] == name]
+        short = {view.name: re.sub(r"(^|/)\d\d-", r"\1", view.name) for view in self.steps}
+        matches = [view for view in self.steps if name in (view.name, short[view.name])]
+        matches = matches or [view for view in self.steps if name == short[view.name].split("/")[-1]]
         matches = matches or [view for view in self.steps if name in view.name]
         if not matches:
             raise RunError(
