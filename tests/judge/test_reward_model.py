@@ -172,6 +172,7 @@ def test_pair_accuracy_counts_ties_and_strengths(monkeypatch: pytest.MonkeyPatch
         "chosen > rejected": (3 / 5, 5, 2),
         "edited > chosen": (1 / 2, 2, 0),
         "edited > rejected": (1.0, 1, 1),
+        "round 0": (0.625, 8, 3),
         "strength 1": (None, 0, 1),
         "strength 2": (None, 0, 1),
         "strength 3": (0.0, 2, 0),
@@ -179,6 +180,7 @@ def test_pair_accuracy_counts_ties_and_strengths(monkeypatch: pytest.MonkeyPatch
     }
     assert outcome.metrics["ties"]["all"] == 1 and outcome.metrics["accuracy"] == 5 / 8
     assert outcome.metrics["by_strength"]["strength 4"] == 1.0
+    assert outcome.metrics["by_round"] == {"round 0": 0.625}
     assert (outcome.rows[0].low, outcome.rows[0].high) == wilson(5, 8) and outcome.rows[0].model == "r"
     assert outcome.counts() == {"taken": 7, "kept": 6, "dropped": {}, "unscored": {"longer than the context": 1}}
 

@@ -18,9 +18,10 @@ def pair_accuracy(preferences: Sequence[Preference], *, reward: Weights, work: W
     """Step: the share of pairs whose better answer scores strictly higher. An equal score is not agreement; ties are
     counted beside it.
 
-    Rows are scores for `all` pairs, for each pair kind (`chosen > rejected`, `edited > chosen`, `edited > rejected`)
-    and, of the pairs chosen > rejected, for each strength (`strength 1` to `strength 4`; an edit has no strength). A
-    preference with an answer that has no score gives the pairs that it can; one that gives none is dropped, unscored.
+    Rows are scores for `all` pairs, for each pair kind (`chosen > rejected`, `edited > chosen`, `edited > rejected`),
+    for each round and, of the pairs chosen > rejected, for each strength (`strength 1` to `strength 4`; an edit has no
+    strength). A preference with an answer that has no score gives the pairs that it can; one that gives none is
+    dropped, unscored.
     """
     preferences = list(preferences)
     texts = [(p.context, candidate.messages) for p in preferences for candidate in p.candidates]
@@ -42,6 +43,7 @@ def pair_accuracy(preferences: Sequence[Preference], *, reward: Weights, work: W
         "accuracy": shares["all"],
         "by_kind": {k: v for k, v in shares.items() if ">" in k},
         "by_strength": {k: v for k, v in shares.items() if k.startswith("strength")},
+        "by_round": {k: v for k, v in shares.items() if k.startswith("round")},
         "pairs": {row.task: row.n for row in rows},
         "ties": {name: sum(m == 0 for m in margins) for name, margins in outcomes.items()},
     }
@@ -57,7 +59,7 @@ def _pairs(preference: Preference, scores: Sequence[float | str]) -> Iterator[tu
     """(what the pair counts under, score of the better minus score of the worse, None when either has none)."""
     for better, worse in combinations(range(len(preference.candidates)), 2):
         roles = (preference.candidates[better].role, preference.candidates[worse].role)
-        names = [" > ".join(roles)]
+        names = [" > ".join(roles), f"round {preference.round}"]
         if roles == ("chosen", "rejected") and preference.strength is not None:
             names.append(f"strength {preference.strength}")
         known = isinstance(scores[better], float) and isinstance(scores[worse], float)

@@ -15,7 +15,7 @@ the judge of the 3-point scale (the one that is given, or none), capability data
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from burnish import annotate, chat, curate, evaluate, judge, llm, merge, train
@@ -36,6 +36,7 @@ class Settings:
     sampled: int  # ASSUMED: prompts for rejection sampling in a round; the report does not say
     samples: int  # §3.8: K between 10 and 30 answers a prompt
     temperature: float  # ASSUMED: 0.8 for English (§6)
+    compared_at: float  # ASSUMED: temperature of the answers that are compared; 1, so that two models differ
     top_p: float  # ASSUMED: 0.95 (§6)
     new_tokens: int  # ASSUMED: longest answer
     strength: int  # §3.3: only "better" (3) and "significantly better" (4) pairs are trained on
@@ -69,18 +70,18 @@ class Settings:
 
 PAPER = Settings(
     rounds=6, seed=0, warm=10_000, annotated=100_000, heldout_pairs=2_000, sampled=100_000, samples=10,
-    temperature=0.8, top_p=0.95, new_tokens=2048, strength=3, similarity=0.9, edits=True, selection="reward",
-    quality_quartile=0.25, apology_share=0.01, exclamation_share=0.03, mixed=1_100_000, margin=0.02, variants=2,
-    reward_lr=1e-5, reward_epochs=1, reward_batch=128, sft_lr=1e-5, sft_epochs=1, sft_batch=128, dpo_lr=1e-5,
-    dpo_epochs=1, dpo_batch=128, beta=0.1, nll_weight=0.2, schedule="cosine", warmup=0.03, weight_decay=0.1, clip=1.0,
-    chat="llama3", batch_tokens=65_536,
+    temperature=0.8, compared_at=1.0, top_p=0.95, new_tokens=2048, strength=3, similarity=0.9, edits=True,
+    selection="reward", quality_quartile=0.25, apology_share=0.01, exclamation_share=0.03, mixed=1_100_000,
+    margin=0.02, variants=2, reward_lr=1e-5, reward_epochs=1, reward_batch=128, sft_lr=1e-5, sft_epochs=1,
+    sft_batch=128, dpo_lr=1e-5, dpo_epochs=1, dpo_batch=128, beta=0.1, nll_weight=0.2, schedule="cosine", warmup=0.03,
+    weight_decay=0.1, clip=1.0, chat="llama3", batch_tokens=65_536,
 )  # fmt: skip
 
-# What a model of two million parameters needs instead: fewer rows, larger steps, shorter answers.
+# What a model of two million parameters needs instead: fewer rows, larger steps, answers so short that a digit decides.
 LAPTOP = {
-    "rounds": 3, "warm": 500, "annotated": 3500, "heldout_pairs": 400, "sampled": 2000, "samples": 10,
-    "temperature": 1.0, "new_tokens": 48, "apology_share": 0.15, "mixed": 1500, "reward_lr": 5e-4, "reward_epochs": 1,
-    "reward_batch": 16, "sft_lr": 4e-4, "sft_epochs": 4, "sft_batch": 16, "dpo_lr": 1e-4, "dpo_batch": 32,
+    "rounds": 3, "warm": 500, "annotated": 3000, "heldout_pairs": 400, "sampled": 2000, "samples": 10,
+    "new_tokens": 48, "similarity": 0.98, "apology_share": 0.15, "mixed": 1500, "reward_lr": 5e-4, "reward_epochs": 1,
+    "reward_batch": 16, "sft_lr": 4e-4, "sft_epochs": 5, "sft_batch": 16, "dpo_lr": 1e-4, "dpo_batch": 32,
     "weight_decay": 0.01, "chat": "chatml", "batch_tokens": 4096,
 }  # fmt: skip
 SMOKE = {
@@ -120,6 +121,7 @@ class State:
     policies: list[llm.Local] = field(default_factory=list)
     grades: dict[str, float] = field(default_factory=dict)
     preferences: list[Rows] = field(default_factory=list)
+    measures: list[Rows] = field(default_factory=list)
     drawn: list[Rows] = field(default_factory=list)
 
 
@@ -137,7 +139,8 @@ def recipe(run: Run, s: Settings, w: Workers) -> Weights:
     for number in range(1, s.rounds + 1):
         with run.round(number):
             state.preferences.append(preference_batch(run, s, w, state, number))
-            reward = reward_model(run, s, state, heldout_pairs(run, s, w, state, number))
+            state.measures.append(heldout_pairs(run, s, w, state, number))
+            reward = reward_model(run, s, state)
             mix = supervised_data(run, s, w, state, reward, number)
             tuned = variants(run, s, "sft", train.train_sft, (base, mix), tuning(s, "sft"))
             chosen = variants(run, s, "dpo", train.train_dpo, (tuned[-1], state.preferences[-1]), dpo)
@@ -165,9 +168,10 @@ def first_policies(run: Run, s: Settings, w: Workers, state: State) -> None:
 
 def two_answers(run: Run, s: Settings, state: State, prompts: Rows, stage: str, number: int) -> list[Rows]:
     """§3.7: two different policies of the round before answer."""
+    how = [{"n": 1, "sampling": replace(drawing(s, number, i), temperature=s.compared_at)} for i in (0, 1)]
     return [
-        run.step(f"{stage}-{letter}", llm.sample_responses, prompts, client=client, n=1, sampling=drawing(s, number, i))
-        for i, (letter, client) in enumerate(zip("ab", state.policies, strict=True))
+        run.step(f"{stage}-{letter}", llm.sample_responses, prompts, client=client, **own)
+        for letter, client, own in zip("ab", state.policies, how, strict=True)
     ]
 
 
@@ -190,12 +194,12 @@ def heldout_pairs(run: Run, s: Settings, w: Workers, state: State, number: int) 
     return run.step("heldout-pairs", annotate.annotate_pairs, prompts, answers, **people)
 
 
-def reward_model(run: Run, s: Settings, state: State, pairs: Rows) -> Weights:
+def reward_model(run: Run, s: Settings, state: State) -> Weights:
     """§3.3: Bradley-Terry without margin, on all preferences so far, from the pre-trained checkpoint."""
     everything = run.step("reward-rows", curate.union, list(state.preferences))
     reward = variants(run, s, "rm", train.train_reward, (state.base, everything), tuning(s, "reward"))[-1]
     if reward.kind == "reward":
-        run.step("rm-accuracy", judge.pair_accuracy, pairs, reward=reward)
+        run.step("rm-accuracy", judge.pair_accuracy, list(state.measures), reward=reward)
     return reward
 
 
@@ -245,11 +249,10 @@ def promote(run: Run, s: Settings, w: Workers, state: State, candidates: dict[st
     clients["incumbent"] = state.policies[0]
     scores = {n: run.step(f"dev-{n}", evaluate.score_model, state.dev, **grading(s, w, c)) for n, c in clients.items()}
     # The average goes on unless another is better by more than the margin.
-    order = ["average", "dpo", "sft", "incumbent"]
-    handicap = {"average": 0.0}
+    order, handicap = ["average", "dpo", "sft", "incumbent"], {"average": 0.0}
     ranked = sorted(order, key=lambda n: handicap.get(n, s.margin) - (scores[n].metrics["accuracy"] or 0.0))
-    # The model it replaces answers beside it: two models of a round would agree on most prompts (ASSUMED).
-    second = "incumbent" if ranked[0] != "incumbent" else ranked[1]
+    # The next best of this round answers beside it (§3.7): pairs then hold the errors that are left.
+    second = next(name for name in ranked[1:] if name != "incumbent")
     run.step("promoted", evaluate.promoted, scores[ranked[0]], name=ranked[0], second=second)
     state.policies = [clients[ranked[0]], clients[second]]
     state.grades = scores[ranked[0]].metrics["by_ability"]
