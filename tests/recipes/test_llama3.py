@@ -77,6 +77,19 @@ def test_compared_models_differ_and_edits_go_to_preferences_only(view: RunView) 
         assert not edited or edited[0].messages != row.candidates[1].messages
 
 
+def test_two_models_of_the_round_before_answer_and_the_reward_model_is_measured_on_all_rounds(view: RunView) -> None:
+    for number in (1, 2):
+        steps = {s.name.split("/")[1][3:]: s for s in view.steps if s.name.startswith(f"r{number}/")}
+        told = steps["promoted"].note["metrics"]
+        assert told["second"] in {"sft", "dpo", "average"} - {told["promoted"]}
+        compared = [row for letter in "ab" for row in steps[f"answers-{letter}"].rows()]
+        assert {row.sampling.temperature for row in compared} == {1.0}
+        assert {row.sampling.temperature for row in steps["samples"].rows()} == {0.8}
+        if "rm-accuracy" in steps:
+            parents = {parent["step"] for parent in steps["rm-accuracy"].note["parents"]}
+            assert {f"r{r}/10-heldout-pairs" for r in range(1, number + 1)} <= parents
+
+
 def test_held_out_tasks_are_asked_only_to_measure(view: RunView) -> None:
     heldout = {row.task for row in view.step("heldout").rows()}
     for step in view.steps:
