@@ -168,10 +168,10 @@ def first_policies(run: Run, s: Settings, w: Workers, state: State) -> None:
 
 def two_answers(run: Run, s: Settings, state: State, prompts: Rows, stage: str, number: int) -> list[Rows]:
     """§3.7: two different policies of the round before answer."""
-    how = [{"n": 1, "sampling": replace(drawing(s, number, i), temperature=s.compared_at)} for i in (0, 1)]
+    how = [replace(drawing(s, number, i), temperature=s.compared_at) for i in (0, 1)]
     return [
-        run.step(f"{stage}-{letter}", llm.sample_responses, prompts, client=client, **own)
-        for letter, client, own in zip("ab", state.policies, how, strict=True)
+        run.step(f"{stage}-{x}", llm.sample_responses, prompts, client=client, n=1, sampling=sampling)
+        for x, client, sampling in zip("ab", state.policies, how, strict=True)
     ]
 
 
@@ -241,18 +241,18 @@ def variants(
     return [*members, run.step(f"{stage}-average", merge.average, members, coefficients=equal)]
 
 
-def promote(run: Run, s: Settings, w: Workers, state: State, candidates: dict[str, Weights]) -> None:
+def promote(run: Run, s: Settings, w: Workers, state: State, models: dict[str, Weights]) -> None:
     """Evaluate on held-out prompts, choose on others (dev) between the round's models and the incumbent."""
-    clients = {name: llm.Local(weights=weights) for name, weights in candidates.items()}
-    for name, client in clients.items():
-        run.step(f"scores-{name}", evaluate.score_model, state.heldout, **grading(s, w, client))
+    clients = {name: llm.Local(weights=weights) for name, weights in models.items()}
+    for n, c in clients.items():
+        run.step(f"scores-{n}", evaluate.score_model, state.heldout, **grading(s, w, c))
     clients["incumbent"] = state.policies[0]
     scores = {n: run.step(f"dev-{n}", evaluate.score_model, state.dev, **grading(s, w, c)) for n, c in clients.items()}
-    # The average goes on unless another is better by more than the margin.
-    order, handicap = ["average", "dpo", "sft", "incumbent"], {"average": 0.0}
+    order, handicap = ["average", "dpo", "sft", "incumbent"], {"average": 0.0}  # another must beat it by the margin
     ranked = sorted(order, key=lambda n: handicap.get(n, s.margin) - (scores[n].metrics["accuracy"] or 0.0))
-    # The next best of this round answers beside it (§3.7): pairs then hold the errors that are left.
-    second = next(name for name in ranked[1:] if name != "incumbent")
+    # The next best of this round answers beside it (§3.7); the incumbent where the round has no other weights.
+    same = {name: client.weights.id == clients[ranked[0]].weights.id for name, client in clients.items()}
+    second = min(ranked[1:], key=lambda name: (same[name], name == "incumbent"))
     run.step("promoted", evaluate.promoted, scores[ranked[0]], name=ranked[0], second=second)
     state.policies = [clients[ranked[0]], clients[second]]
     state.grades = scores[ranked[0]].metrics["by_ability"]
