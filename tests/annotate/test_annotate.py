@@ -10,7 +10,6 @@ from burnish.annotate import (
     CheckerAnnotator,
     JudgeAnnotator,
     Simulated,
-    annotate_pairs,
     choose_pair,
     compare_pairs,
     desk_table,
@@ -19,7 +18,7 @@ from burnish.annotate import (
 )
 from burnish.errors import DataError, WorkerError
 from burnish.records import Candidate, Judgement, Message, Preference, Prompt, Response
-from burnish.runs import identity
+from burnish.runs import Outcome, identity
 from burnish.runs.work import StepWork
 from burnish.verify import MathChecker
 
@@ -77,10 +76,18 @@ def test_checker_annotator():
     assert identity(annotator) == identity(CheckerAnnotator(checker=MathChecker()))
 
 
+def desk(prompts, responses, *, work=None, **how):
+    """Both steps; the accounting of the two together, in prompts."""
+    judged = compare_pairs(prompts, responses, work=work, **how)
+    made = make_preferences(prompts, responses, judged.rows, round=how["round"])
+    left = [*judged.dropped, *made.dropped]
+    return Outcome(rows=made.rows, dropped=left, taken=len(prompts), metrics=judged.metrics)
+
+
 def test_edited_beats_chosen_beats_rejected():
     prompt = ask("2 + 3?")
     short, long = say(prompt, "5", "a"), say(prompt, "it is 5", "b")
-    outcome = annotate_pairs([prompt], [short, long], annotator=Longer(), round=2)
+    outcome = desk([prompt], [short, long], annotator=Longer(), round=2)
     (row,) = outcome.rows
     assert [(c.role, c.messages[0].content, c.model) for c in row.candidates] == [
         ("edited", "it is 5 more", "longer"),
@@ -88,9 +95,9 @@ def test_edited_beats_chosen_beats_rejected():
         ("rejected", "5", "a"),
     ]
     assert (row.strength, row.round, row.capability, row.annotator) == (2, 2, "arithmetic", "longer")
-    assert set(row.parents) == {prompt.id, short.id, long.id} and outcome.counts()["kept"] == 1
+    assert set(row.parents) > {prompt.id, short.id, long.id} and outcome.counts()["kept"] == 1
     for annotator, edits in ((Longer(edits=False), True), (Longer(), False)):
-        (row,) = annotate_pairs([prompt], [short, long], annotator=annotator, round=2, edits=edits).rows
+        (row,) = desk([prompt], [short, long], annotator=annotator, round=2, edits=edits).rows
         assert [c.role for c in row.candidates] == ["chosen", "rejected"]
 
 
@@ -103,15 +110,15 @@ def test_every_prompt_has_a_fate():
         say(prompts[3], "x", "a", 0), say(prompts[3], "xyz", "a", 1),
         say(prompts[4], "same", "a"), say(prompts[4], "same", "b"),
     ]  # fmt: skip
-    outcome = annotate_pairs(prompts, responses, annotator=Longer(), round=1)
+    outcome = desk(prompts, responses, annotator=Longer(), round=1)
     assert outcome.counts() == {
         "taken": 6,
         "kept": 1,
         "dropped": {"identical responses": 1, "no response": 1, "responses of one model only": 1, "tie": 1},
         "unscored": {"unscored comparison": 1},
     }
-    fates = {row.parents[0]: row for row in outcome.dropped}
-    assert fates[prompts[2].id].detail == "could not read it" and fates[prompts[3].id].detail == "model a"
+    fates = {row.reason: row.detail for row in outcome.dropped}
+    assert fates["unscored comparison"] == "could not read it" and fates["responses of one model only"] == "model a"
     assert (outcome.metrics["ties"], outcome.metrics["unscored"], outcome.metrics["comparisons"]) == (1, 1, 3)
 
 
@@ -127,7 +134,7 @@ def test_accounting_and_order_independence(groups, rng):
         for prompt, group in zip(prompts, groups, strict=True)
         for i, (model, text) in enumerate(group)
     ]
-    outcome = annotate_pairs(prompts, responses, annotator=Longer(), round=1)
+    outcome = desk(prompts, responses, annotator=Longer(), round=1)
     assert outcome.counts()["taken"] == len(prompts) == len(outcome.rows) + len(outcome.dropped)
     for row in outcome.rows:
         models = [c.model for c in row.candidates if c.role != "edited"]
@@ -135,7 +142,7 @@ def test_accounting_and_order_independence(groups, rng):
         edited = [c for c in row.candidates if c.role == "edited"]
         assert all(c.messages != row.candidates[1].messages for c in edited)
     rng.shuffle(responses)
-    again = annotate_pairs(prompts, responses, annotator=Longer(), round=1)
+    again = desk(prompts, responses, annotator=Longer(), round=1)
     assert again.rows == outcome.rows and again.dropped == outcome.dropped
 
 
@@ -172,9 +179,8 @@ def test_two_steps_keep_the_verdict_in_the_lineage():
     responses = [say(p, text, model) for p in prompts for text, model in (("first", "a"), ("second!", "b"))]
     judged = compare_pairs(prompts, responses, annotator=Longer(), round=3)
     made = make_preferences(prompts, responses, judged.rows, round=3)
-    one_step = annotate_pairs(prompts, responses, annotator=Longer(), round=3)
-    for row, judgement, same in zip(made.rows, judged.rows, one_step.rows, strict=True):
-        assert judgement.id in row.parents and row.candidates == same.candidates
+    for row, judgement in zip(made.rows, judged.rows, strict=True):
+        assert set(row.parents) == {row.prompt, *judgement.responses, judgement.id}
         assert set(judgement.parents) == set(judgement.responses)
     tie = replace(judged.rows[0], winner=-1, strength=None, id="")
     counts = make_preferences(prompts, responses, [tie, judged.rows[1]], round=3).counts()
@@ -194,20 +200,20 @@ def test_a_killed_step_asks_nobody_twice(tmp_path: Path):
 
     work = StepWork(tmp_path / "step", "f")
     with pytest.raises(KeyboardInterrupt):
-        annotate_pairs(prompts, responses, annotator=Dies(), round=1, work=work)
+        desk(prompts, responses, annotator=Dies(), round=1, work=work)
     work.close()
     rest, work = Longer(), StepWork(tmp_path / "step", "f")
-    resumed = annotate_pairs(prompts, responses, annotator=rest, round=1, work=work)
+    resumed = desk(prompts, responses, annotator=rest, round=1, work=work)
     work.close()
     assert len(rest.asked) == 2
-    assert resumed.rows == annotate_pairs(prompts, responses, annotator=Longer(), round=1).rows
+    assert resumed.rows == desk(prompts, responses, annotator=Longer(), round=1).rows
 
 
 def test_an_instant_annotator_needs_no_journal(tmp_path: Path):
     prompt = ask("?")
     pair = [say(prompt, "5", "a"), say(prompt, "6", "b")]
     work = StepWork(tmp_path / "step", "f")
-    assert annotate_pairs([prompt], pair, annotator=CheckerAnnotator(checker=MathChecker()), round=1, work=work).rows
+    assert desk([prompt], pair, annotator=CheckerAnnotator(checker=MathChecker()), round=1, work=work).rows
     work.close()
     assert not list(tmp_path.rglob("journal*"))
 
@@ -216,9 +222,9 @@ def test_refused_input_and_annotators():
     prompt = ask("?")
     pair = [say(prompt, "first", "a"), say(prompt, "second!", "b")]
     with pytest.raises(DataError, match="not among the prompts"):
-        annotate_pairs([ask("other")], pair, annotator=Longer(), round=1)
+        desk([ask("other")], pair, annotator=Longer(), round=1)
     with pytest.raises(DataError, match="comes twice"):
-        annotate_pairs([prompt, prompt], pair, annotator=Longer(), round=1)
+        desk([prompt, prompt], pair, annotator=Longer(), round=1)
 
     @dataclass(frozen=True)
     class Bad:
@@ -236,7 +242,7 @@ def test_refused_input_and_annotators():
         ({"responses": ("x", "y"), "winner": 0, "strength": 1}, "other responses"),
     ]:
         with pytest.raises(WorkerError, match=message):
-            annotate_pairs([prompt], pair, annotator=Bad(answer), round=1)
+            desk([prompt], pair, annotator=Bad(answer), round=1)
 
 
 def test_simulated_signs_and_refuses_what_it_cannot_know():
@@ -286,7 +292,7 @@ def test_a_judge_as_annotator_has_quartile_strengths():
     responses += [say(prompts[8], "ab", "a"), say(prompts[8], "cd", "b")]
     responses += [say(prompts[9], "?", "a"), say(prompts[9], "cd", "b")]
     judge = ByLength()
-    outcome = annotate_pairs(prompts, responses, annotator=JudgeAnnotator(judge=judge, name="length"), round=1)
+    outcome = desk(prompts, responses, annotator=JudgeAnnotator(judge=judge, name="length"), round=1)
     assert judge.calls == [20]
     assert [row.strength for row in outcome.rows] == [1, 1, 2, 2, 3, 3, 4, 4]
     assert all(row.candidates[0].model == "b" and row.annotator == "length" for row in outcome.rows)
@@ -295,7 +301,7 @@ def test_a_judge_as_annotator_has_quartile_strengths():
     assert by_hand.rank(prompts[2], responses[4:6]).strength == 3
     with pytest.raises(WorkerError, match="quartiles"):
         JudgeAnnotator(judge=judge).rank(prompts[0], responses[:2])
-    assert annotate_pairs([], [], annotator=JudgeAnnotator(judge=judge), round=1).rows == []
+    assert desk([], [], annotator=JudgeAnnotator(judge=judge), round=1).rows == []
 
 
 def test_desk_table_in_the_form_of_table_6():
@@ -347,5 +353,5 @@ def test_back_ends_are_interchangeable_on_the_same_desk():
         JudgeAnnotator(judge=ByLength()),
         Simulated(oracle=Longer()),
     ):
-        outcome = annotate_pairs(prompts, responses, annotator=annotator, round=1)
+        outcome = desk(prompts, responses, annotator=annotator, round=1)
         assert len(outcome.rows) == 4 and json.dumps(outcome.metrics)

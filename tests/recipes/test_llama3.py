@@ -87,7 +87,7 @@ def test_two_models_of_the_round_before_answer_and_the_reward_model_is_measured_
         assert {row.sampling.temperature for row in steps["samples"].rows()} == {0.8}
         if "rm-accuracy" in steps:
             parents = {parent["step"] for parent in steps["rm-accuracy"].note["parents"]}
-            assert {f"r{r}/10-heldout-pairs" for r in range(1, number + 1)} <= parents
+            assert {f"r{r}/11-heldout-preferences" for r in range(1, number + 1)} <= parents
 
 
 def test_held_out_tasks_are_asked_only_to_measure(view: RunView) -> None:

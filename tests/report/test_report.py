@@ -162,7 +162,7 @@ def test_accuracy_per_ability_and_stage(run: Path, page: Page) -> None:
 
 def test_what_stood_in_is_called_simulated(page: Page) -> None:
     rows = {row[0].split()[0]: row[0] for row in page.rows["flow"] if row}
-    assert "simulated annotator" in rows["preferences"] and "simulated annotator" in rows["heldout-pairs"]
+    assert "simulated annotator" in rows["preferences"] and "simulated annotator" in rows["heldout-preferences"]
     assert "simulated judge" in rows["pruned"]
     assert "simulated" not in rows["samples"] and "simulated" not in rows["rewards"]
     assert "simulated annotator" in page.words["reward"]

@@ -272,7 +272,7 @@ def _round(step, base, policy, so_far, *, number: int, per_round: int, k: int, s
     so_far.append(gated)
     ha = step("heldout-answers-a", answers, asked, policy, k=1, seed=3)
     hb = step("heldout-answers-b", answers, asked, policy, k=1, seed=4)
-    held = step("heldout-pairs", preferences, asked, ha, hb, number=number, annotator="simulated")
+    held = step("heldout-preferences", preferences, asked, ha, hb, number=number, annotator="simulated")
     rms = [
         step(
             f"rm-{v}",

@@ -5,7 +5,7 @@ stand in for people. Called by the recipes; never imports torch, and never anoth
 """
 
 from burnish.annotate.checker_annotator import CheckerAnnotator
-from burnish.annotate.desk import annotate_pairs, choose_pair, compare_pairs, make_preferences, split_dialogue
+from burnish.annotate.desk import choose_pair, compare_pairs, make_preferences, split_dialogue
 from burnish.annotate.desk_table import DeskRow, count_words, desk_table
 from burnish.annotate.judge_annotator import JudgeAnnotator
 from burnish.annotate.simulated import Simulated
@@ -15,7 +15,6 @@ __all__ = [
     "DeskRow",
     "JudgeAnnotator",
     "Simulated",
-    "annotate_pairs",
     "choose_pair",
     "compare_pairs",
     "count_words",

@@ -1,7 +1,6 @@
 """The preference desk (Llama 3, arXiv 2407.21783 §4.2.1; specification §3.7): two models answer, one is preferred.
 
     prompts + responses -> compare_pairs -> judgements -> make_preferences -> preferences
-                           \\__________________ annotate_pairs ___________________/
 
 People, checkers, judges and simulators are interchangeable behind `protocols.Annotator`.
 """
@@ -183,18 +182,6 @@ def make_preferences(
 
     A tie and an unscored comparison are dropped with that reason.
     """
-    made, left = _preferences(prompts, responses, judgements, round, lineage=True)
-    return Outcome(rows=made, dropped=left, taken=len(judgements), metrics=_desk_metrics(judgements))
-
-
-def _preferences(
-    prompts: Sequence[Prompt],
-    responses: Sequence[Response],
-    judgements: Sequence[Judgement],
-    round: int,
-    *,
-    lineage: bool,
-) -> tuple[list[Preference], list[Dropped]]:
     asked: Mapping[str, Prompt] = {prompt.id: prompt for prompt in prompts}
     answers: Mapping[str, Response] = {response.id: response for response in responses}
     made, left = [], []
@@ -202,20 +189,17 @@ def _preferences(
         if judgement.prompt not in asked or any(id not in answers for id in judgement.responses):
             raise DataError(f"judgement {judgement.id} is about rows that are not among the prompts and responses")
         prompt = asked[judgement.prompt]
-        row = judgement if lineage else prompt
         if judgement.unscored:
-            left.append(dropped(row, "unscored comparison", judgement.unscored, unscored=True))
+            left.append(dropped(judgement, "unscored comparison", judgement.unscored, unscored=True))
         elif judgement.winner == -1:
-            left.append(dropped(row, "tie", judgement.transcript))
+            left.append(dropped(judgement, "tie", judgement.transcript))
         else:
             pair = [answers[id] for id in judgement.responses]
-            made.append(_preference(prompt, pair, judgement, round, lineage=lineage))
-    return made, left
+            made.append(_preference(prompt, pair, judgement, round))
+    return Outcome(rows=made, dropped=left, taken=len(judgements), metrics=_desk_metrics(judgements))
 
 
-def _preference(
-    prompt: Prompt, pair: Sequence[Response], judgement: Judgement, round: int, *, lineage: bool
-) -> Preference:
+def _preference(prompt: Prompt, pair: Sequence[Response], judgement: Judgement, round: int) -> Preference:
     chosen, rejected = pair[judgement.winner or 0], pair[1 - (judgement.winner or 0)]
     candidates = [
         Candidate(role=role, messages=response.messages, response=response.id, model=response.model)
@@ -231,28 +215,8 @@ def _preference(
         annotator=judgement.judge,
         capability=prompt.ability,
         round=round,
-        parents=(prompt.id, chosen.id, rejected.id, *([judgement.id] if lineage else [])),
+        parents=(prompt.id, chosen.id, rejected.id, judgement.id),
     )
-
-
-def annotate_pairs(
-    prompts: Sequence[Prompt],
-    responses: Sequence[Response],
-    *,
-    annotator: Annotator,
-    round: int,
-    edits: bool = True,
-    work: Work | None = None,
-) -> Outcome:
-    """Prompts and the responses of two models to preference rows, in one step. The accounting is in prompts.
-
-    Dropped with a reason: prompts without responses of two different models, identical responses, ties, and
-    *unscored* comparisons. Where the verdicts themselves must be traceable rows, use `compare_pairs` and then
-    `make_preferences`.
-    """
-    judged = compare_pairs(prompts, responses, annotator=annotator, round=round, edits=edits, work=work)
-    made, left = _preferences(prompts, responses, judged.rows, round, lineage=False)
-    return Outcome(rows=made, dropped=[*judged.dropped, *left], taken=len(prompts), metrics=judged.metrics)
 
 
 def split_dialogue(dialogue: Prompt) -> tuple[Prompt, ...]:

@@ -28,7 +28,7 @@ class JudgeAnnotator:
     """The higher score wins, equal scores tie; the strength is the quartile of the margin (ASSUMED).
 
     The quartiles are those of the batch that `prepared` is given, so that "significantly better" is the clearest
-    quarter of the comparisons, whatever the judge's scale. `annotate_pairs` prepares by itself.
+    quarter of the comparisons, whatever the judge's scale. `compare_pairs` prepares by itself.
 
     Args:
         judge: gives one judgement with a score for each response.

@@ -25,6 +25,7 @@ _MORE = Message(role="user", content="Three?")
 _CALL = Message(role="assistant", content="add(1, 1)", end="message")
 _TOOL = Message(role="ipython", content="2")
 _THINK = Message(role="assistant", content="<think>\n1 + 1\n</think>\n\nTwo.")
+_BOS_FIX = "begin the template with {{ bos_token }}"
 _LAB = "use --chat llama3 or --chat chatml"
 
 
@@ -52,13 +53,13 @@ def _bos(chat: Chat) -> Iterator[Finding]:
         yield Finding(
             severity="error",
             what=f"a dialogue begins without BOS ({name}), which the tokenizer puts before plain text",
-            fix="begin the template with {{ bos_token }}",
+            fix=_BOS_FIX,
         )
     elif leading == 0 and chat.bos_id not in chat.stop_ids:
         yield Finding(
             severity="warning",
             what=f"the tokenizer names a BOS ({name}) that neither it nor the template writes",
-            fix="begin the template with {{ bos_token }} if the base model was trained with it",
+            fix=f"{_BOS_FIX} if the base model was trained with it",
         )
 
 
@@ -115,20 +116,20 @@ def _markers(chat: Chat) -> Iterator[Finding]:
 
 
 def _pad(chat: Chat) -> Iterator[Finding]:
-    named = chat.tokens.named("pad_token")
+    fix = "set pad_token in tokenizer_config.json to a token that the template never writes"
     shown = chat.tokens.special_names.get(chat.pad_id, str(chat.pad_id))
-    if named is None:
+    if chat.tokens.named("pad_token") is None:
         yield Finding(
             severity="warning",
             what=f"the tokenizer has no pad token; {shown} stands in for it",
-            fix="set pad_token in tokenizer_config.json to a token that the template never writes",
+            fix=fix,
         )
     if chat.pad_id in chat.emitted:
         yield Finding(
             severity="warning",
             what=f"the pad token {shown} is one that the template writes, so that a reader who skips padding also "
             "skips structure",
-            fix="set pad_token in tokenizer_config.json to a token that the template never writes",
+            fix=fix,
         )
 
 

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -88,7 +90,9 @@ def sample(
 
     rows = list(read_prompts(prompts).rows)
     sampling = Sampling(temperature=temperature, top_p=top_p, max_new_tokens=max_new_tokens, seed=seed)
-    outcome = sample_responses(rows, client=_client(model, style, device, dtype), n=n, sampling=sampling, work=_Bar())
+    client = _client(model, style, device, dtype)
+    with _working() as work:
+        outcome = sample_responses(rows, client=client, n=n, sampling=sampling, work=work)
     _write(out, write_jsonl, outcome.rows)
     print(
         f"{len(rows)} prompts, {len(outcome.rows)} responses, {len(outcome.dropped)} prompts dropped -> {out}",
@@ -129,10 +133,10 @@ def evaluate(
     sampling = Sampling(temperature=temperature, max_new_tokens=max_new_tokens, seed=seed)
     client = _client(model, style, device, dtype)
     checkers = {**CHECKERS, **microworld.checkers()}
-    work = _Bar()
-    outcome = score_model(rows, client=client, checkers=checkers, sampling=sampling, n=n, work=work)
-    if out:
-        _write(out, write_jsonl, work.graded())
+    with _working() as work:
+        outcome = score_model(rows, client=client, checkers=checkers, sampling=sampling, n=n, work=work)
+        if out:
+            _write(out, write_jsonl, _graded(work.folder))
     if as_json:
         print(json.dumps({"model": model, "data": str(data), "scores": [plain(s) for s in outcome.rows]}))
         return
@@ -164,9 +168,9 @@ def average(
         raise SettingsError(f"--weights {weights}: write numbers separated by commas, such as 0.7,0.3") from None
     if out.exists():
         raise RunError(f"{out} exists already; choose another --out")
-    bar = _Bar(out.with_name(out.name + ".draft"))
-    merge_average(members, coefficients=shares, work=bar)
-    publish(bar.folder, out)
+    with _working(out) as work:
+        merge_average(members, coefficients=shares, work=work)
+        publish(work.folder, out)
     print(out)
 
 
@@ -181,37 +185,36 @@ def _write(path: Path, writer: Any, rows: Any) -> None:
         draft.replace(path)
 
 
-class _Bar:
-    """`protocols.Work` for a single verb: a scratch folder, no journal on disk, progress on stderr."""
+@contextmanager
+def _working(beside: Path | None = None) -> Iterator[Any]:
+    """The `Work` of a single verb: progress on stderr, and a folder beside the result that goes with it."""
+    import tempfile
 
-    def __init__(self, folder: Path | None = None) -> None:
-        import atexit
-        import shutil
-        import tempfile
+    from burnish.runs.storage import disk_errors, remove
+    from burnish.runs.work import StepWork
 
-        self.scratch = Path(tempfile.mkdtemp(prefix="burnish-"))
-        atexit.register(shutil.rmtree, self.scratch, ignore_errors=True)
-        self.folder = folder or self.scratch / "artifact"
-        self.folder.mkdir(parents=True, exist_ok=True)
-        self.kept: dict[str, Any] = {}
-        self.journal = self
+    parent = beside.parent if beside else Path(tempfile.gettempdir())
+    with disk_errors(parent):
+        parent.mkdir(parents=True, exist_ok=True)
+        place = Path(tempfile.mkdtemp(prefix=".burnish-", dir=parent))
+    work = StepWork(place, "verb", _say)
+    try:
+        yield work
+    finally:
+        work.close()
+        remove(place)
 
-    def get(self, key: str) -> Any | None:
-        return self.kept.get(key)
 
-    def put(self, key: str, value: Any) -> None:
-        self.kept[key] = value
+def _say(done: int, total: int, note: str) -> None:
+    if sys.stderr.isatty():
+        print(f"\r{done}/{total} {note}\033[K", end="" if done < total else "\n", file=sys.stderr, flush=True)
 
-    def progress(self, done: int, total: int, note: str = "") -> None:
-        if sys.stderr.isatty():
-            print(f"\r{done}/{total} {note}\033[K", end="" if done < total else "\n", file=sys.stderr, flush=True)
 
-    def graded(self) -> Any:
-        """The responses and verdicts an evaluation left in its folder, side by side."""
-        from burnish.records import plain, read_parquet
+def _graded(folder: Path) -> Iterator[dict[str, Any]]:
+    """The responses and verdicts an evaluation left in its folder, side by side."""
+    from burnish.records import plain, read_parquet
 
-        responses = read_parquet(self.folder / "responses.parquet")
-        verdicts = {row.responses[0]: row for row in read_parquet(self.folder / "verdicts.parquet")}
-        for row in responses:
-            verdict = verdicts[row.id]
-            yield {**plain(row), "text": row.text, "score": verdict.score, "unscored": verdict.unscored}
+    verdicts = {row.responses[0]: row for row in read_parquet(folder / "verdicts.parquet")}
+    for row in read_parquet(folder / "responses.parquet"):
+        verdict = verdicts[row.id]
+        yield {**plain(row), "text": row.text, "score": verdict.score, "unscored": verdict.unscored}

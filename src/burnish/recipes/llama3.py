@@ -166,22 +166,22 @@ def first_policies(run: Run, s: Settings, w: Workers, state: State) -> None:
     state.grades = scores[best].metrics["by_ability"]
 
 
-def two_answers(run: Run, s: Settings, state: State, prompts: Rows, stage: str, number: int) -> list[Rows]:
-    """§3.7: two different policies of the round before answer."""
+def compare(run: Run, s: Settings, w: Workers, state: State, prompts: Rows, prefix: str, number: int) -> Rows:
+    """§3.7: two different policies of the round before answer; the annotator compares with four strengths and edits."""
     how = [replace(drawing(s, number, i), temperature=s.compared_at) for i in (0, 1)]
-    return [
-        run.step(f"{stage}-{x}", llm.sample_responses, prompts, client=client, n=1, sampling=sampling)
+    answers = [
+        run.step(f"{prefix}answers-{x}", llm.sample_responses, prompts, client=client, n=1, sampling=sampling)
         for x, client, sampling in zip("ab", state.policies, how, strict=True)
     ]
+    people = {"annotator": w.annotator, "edits": s.edits, "round": number}
+    verdicts = run.step(f"{prefix}judgements", annotate.compare_pairs, prompts, answers, **people)
+    return run.step(f"{prefix}preferences", annotate.make_preferences, prompts, answers, verdicts, round=number)
 
 
 def preference_batch(run: Run, s: Settings, w: Workers, state: State, number: int) -> Rows:
-    """§3.7: the annotator compares with four strengths and edits. §3.3: the gates."""
+    """The comparisons of the round, through the gates of §3.3."""
     prompts = draw(run, s, state, "annotate-prompts", s.annotated, state.grades)
-    answers = two_answers(run, s, state, prompts, "answers", number)
-    people = {"annotator": w.annotator, "edits": s.edits, "round": number}
-    verdicts = run.step("judgements", annotate.compare_pairs, prompts, answers, **people)
-    pairs = run.step("preferences", annotate.make_preferences, prompts, answers, verdicts, round=number)
+    pairs = compare(run, s, w, state, prompts, "", number)
     return run.step("gated", curate.gate_pairs, pairs, strength=s.strength, similarity=s.similarity)
 
 
@@ -189,9 +189,7 @@ def heldout_pairs(run: Run, s: Settings, w: Workers, state: State, number: int) 
     """The same comparison on held-out prompts, ungated and never trained on: what the reward model is measured by."""
     settings = {"count": s.heldout_pairs, "grades": {}, "seed": s.seed}
     prompts = run.step("heldout-prompts", curate.draw_prompts, state.heldout, **settings)
-    answers = two_answers(run, s, state, prompts, "heldout-answers", number)
-    people = {"annotator": w.annotator, "edits": s.edits, "round": number}
-    return run.step("heldout-pairs", annotate.annotate_pairs, prompts, answers, **people)
+    return compare(run, s, w, state, prompts, "heldout-", number)
 
 
 def reward_model(run: Run, s: Settings, state: State) -> Weights:

@@ -15,7 +15,11 @@ NARROW = "\u202f"  # narrow no-break space, between a number and its unit and be
 MINUS = "\u2212"
 
 # Steps whose content comes from a simulated role. The names are those of the recipes (`docs/report.md`).
-SIMULATED_STEPS = {"annotator": ("judgements", "preferences", "heldout-pairs"), "judge": ("pruned",), "teacher": ()}
+SIMULATED_STEPS = {
+    "annotator": ("judgements", "preferences", "heldout-judgements", "heldout-preferences"),
+    "judge": ("pruned",),
+    "teacher": (),
+}
 _STAND_INS = re.compile(r"oracle|simulat", re.I)
 # An absolute path in running text: a slash at the start of a word, and at least one more slash.
 _PATH = re.compile(r"(?<![\w.:/\-~])(?:~|[A-Za-z]:)?[/\\](?:[^\s/\\:'\",;=]+[/\\])+([^\s/\\:'\",;=]*)")

@@ -53,9 +53,8 @@ def table(evidence: Evidence, progress: Progress) -> dict[str, Any]:
         if goes_on is not None and goes_on.round != number:
             who = "the base" if goes_on.round is None else goes_on.where
             kept.append(f"Round {number} went on with {who} again.")
-    simulated = any((step := evidence.find("heldout-pairs", n)) and evidence.simulated(step) for n in evidence.rounds)
     bold = any(cell and cell["promoted"] for row in rows for cell in row["cells"])
-    words = {"kept": kept, "any_promoted": bold, "pairs_simulated": simulated}
+    words = {"kept": kept, "any_promoted": bold, "pairs_simulated": _simulated(evidence)}
     return {"columns": list(keys.values()), "rows": rows, "span": max(len(keys), 1), **words}
 
 
@@ -123,5 +122,10 @@ def reward_section(evidence: Evidence) -> dict[str, Any]:
     shown = [task for task in order if task in tasks]
     columns = [n for n, found in rows.items() if found]
     body = [{"task": task, "cells": [said(_task(rows[n], task)) for n in columns]} for task in shown]
-    simulated = any((step := evidence.find("heldout-pairs", n)) and evidence.simulated(step) for n in evidence.rounds)
-    return {"figure": figure, "columns": columns, "rows": body, "simulated": simulated}
+    return {"figure": figure, "columns": columns, "rows": body, "simulated": _simulated(evidence)}
+
+
+def _simulated(evidence: Evidence) -> bool:
+    """Did a stand-in compare the held-out pairs of any round?"""
+    found = [evidence.find("heldout-preferences", n) for n in evidence.rounds]
+    return any(step and evidence.simulated(step) for step in found)

@@ -15,17 +15,18 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from burnish.chat.formats.headed import Headed
 from burnish.chat.pieces import Frame
 from burnish.chat.reading import Structure
 from burnish.chat.tokens import Source
 from burnish.errors import ChatError
-from burnish.records import ROLES, Message
+from burnish.records import Message
 
 START, END = "<|im_start|>", "<|im_end|>"
 PAD = "<|im_pad|>"  # ASSUMED: only for a base that has no pad token of its own
 
 
-class ChatML:
+class ChatML(Headed):
     """The format on a given tokenizer; it begins with BOS where the tokenizer puts one before plain text."""
 
     name = "chatml"
@@ -38,19 +39,19 @@ class ChatML:
                 f"{source.folder} lacks the token {missing[0]} of the chatml format; "
                 "let the run add it to the base model with --chat chatml"
             )
-        self._bos = source.named.get("bos_token", "") if source.adds_bos else ""
+        self.bos = source.named.get("bos_token", "") if source.adds_bos else ""
         self.control = (START, END)
         self.stops = (END,)
 
     @staticmethod
-    def _header(role: str) -> str:
+    def header(role: str) -> str:
         return f"{START}{'tool' if role == 'ipython' else role}\n"
 
     def frames(self, messages: Sequence[Message]) -> list[Frame]:
         """One frame per message."""
         return [
             Frame(
-                header=(self._bos if index == 0 else "") + self._header(message.role),
+                header=self.opening(index, message.role),
                 content=message.content,
                 closing=END,
                 trailing="\n",
@@ -58,17 +59,7 @@ class ChatML:
             for index, message in enumerate(messages)
         ]
 
-    def prompt(self, context: Sequence[Message]) -> tuple[list[Frame], str]:
-        """Frames of the context, and the generation header."""
-        return self.frames(context), ("" if context else self._bos) + self._header("assistant")
-
-    def answer(self, context: Sequence[Message], response: Sequence[Message]) -> list[Frame]:
-        """Frames of the response behind its context."""
-        return self.frames([*context, *response])[len(context) :]
-
     @property
     def structure(self) -> Structure:
         """What `decode` reads."""
-        headers = [(role, self._header(role)) for role in ROLES]
-        first = [(role, self._bos + header) for role, header in headers] if self._bos else []
-        return Structure(openings=(*first, *headers), closings=(("", "turn", END + "\n"),), calls_by_successor=True)
+        return Structure(openings=self.openings(), closings=(("", "turn", END + "\n"),), calls_by_successor=True)

@@ -14,11 +14,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from burnish.chat.formats.headed import Headed
 from burnish.chat.pieces import Frame
 from burnish.chat.reading import Structure
 from burnish.chat.tokens import Source
 from burnish.errors import ChatError
-from burnish.records import ROLES, Message
+from burnish.records import Message
 
 BOS = "<|begin_of_text|>"
 START, END = "<|start_header_id|>", "<|end_header_id|>"
@@ -29,7 +30,7 @@ ROUTINE = (START, END, EOT)  # what no dialogue can do without
 CALLS = (EOM, PYTHON)
 
 
-class Llama3:
+class Llama3(Headed):
     """The format on a given tokenizer, whose own BOS is used where it has one.
 
     DEVIATION: Llama 3 always begins with `<|begin_of_text|>`; a base that was pre-trained with another BOS keeps it.
@@ -46,13 +47,13 @@ class Llama3:
                 "let the run add it to the base model with --chat llama3"
             )
         self._folder = source.folder
-        self._bos = source.named.get("bos_token") or (BOS if BOS in source.added else "")
+        self.bos = source.named.get("bos_token") or (BOS if BOS in source.added else "")
         self._can_call = all(token in source.added for token in CALLS)
         self.control = tuple(t for t in (BOS, *ROUTINE, *CALLS, PAD) if t in source.added)
         self.stops = (EOT, EOM) if self._can_call else (EOT,)
 
     @staticmethod
-    def _header(role: str) -> str:
+    def header(role: str) -> str:
         return f"{START}{role}{END}\n\n"
 
     def frames(self, messages: Sequence[Message]) -> list[Frame]:
@@ -67,7 +68,7 @@ class Llama3:
                 )
             frames.append(
                 Frame(
-                    header=(self._bos if index == 0 else "") + self._header(message.role),
+                    header=self.opening(index, message.role),
                     lead=PYTHON if call else "",
                     content=message.content,
                     closing=EOM if call else EOT,
@@ -75,22 +76,12 @@ class Llama3:
             )
         return frames
 
-    def prompt(self, context: Sequence[Message]) -> tuple[list[Frame], str]:
-        """Frames of the context, and the generation header."""
-        return self.frames(context), ("" if context else self._bos) + self._header("assistant")
-
-    def answer(self, context: Sequence[Message], response: Sequence[Message]) -> list[Frame]:
-        """Frames of the response behind its context."""
-        return self.frames([*context, *response])[len(context) :]
-
     @property
     def structure(self) -> Structure:
         """What `decode` reads."""
-        headers = [(role, self._header(role)) for role in ROLES]
-        first = [(role, self._bos + header) for role, header in headers] if self._bos else []
         calls = (("", "message", EOM),) if self._can_call else ()
         return Structure(
-            openings=(*first, *headers),
+            openings=self.openings(),
             leads=(("message", PYTHON),) if self._can_call else (),
             closings=(("", "turn", EOT), *calls),
             calls_by_successor=False,
