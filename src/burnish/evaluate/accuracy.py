@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 from burnish.evaluate.stats import bootstrap, mean, pass_at_k, wilson
-from burnish.protocols import Checker, Client, Work
+from burnish.protocols import Checker, Client, Verdict, Work
 from burnish.records import Dropped, Judgement, Prompt, Response, Sampling, Score, dropped, write_parquet
 from burnish.runs import Outcome
 
@@ -66,8 +67,9 @@ score_model.noun = Score
 
 
 def grade(prompts: Sequence[Prompt], responses: Sequence[Response], checkers: Mapping[str, Checker]) -> list[Judgement]:
-    """One judgement a response: score 1 or 0, or unscored with the checker's reason."""
+    """One judgement a response: score 1 or 0, or unscored with the checker's reason. Equal answers are checked once."""
     known = {prompt.id: prompt for prompt in prompts}
+    checked: dict[tuple[Any, ...], Verdict] = {}
     rows = []
     for response in responses:
         prompt = known[response.prompt]
@@ -77,7 +79,10 @@ def grade(prompts: Sequence[Prompt], responses: Sequence[Response], checkers: Ma
         elif prompt.checker not in checkers:
             reason = f"there is no checker {prompt.checker!r} here"
         else:
-            verdict = checkers[prompt.checker].check(prompt, response)
+            said = (prompt.id, response.messages, response.finish)
+            if said not in checked:
+                checked[said] = checkers[prompt.checker].check(prompt, response)
+            verdict = checked[said]
             if verdict.correct is None:
                 reason = verdict.reason or "the checker cannot tell"
             else:

@@ -166,7 +166,7 @@ def first_policies(run: Run, s: Settings, w: Workers, state: State) -> None:
     state.grades = scores[best].metrics["by_ability"]
 
 
-def compare(run: Run, s: Settings, w: Workers, state: State, prompts: Rows, prefix: str, number: int) -> Rows:
+def compare(run: Run, s: Settings, w: Workers, state: State, prompts: Rows, number: int, *, prefix: str = "") -> Rows:
     """§3.7: two different policies of the round before answer; the annotator compares with four strengths and edits."""
     how = [replace(drawing(s, number, i), temperature=s.compared_at) for i in (0, 1)]
     answers = [
@@ -181,7 +181,7 @@ def compare(run: Run, s: Settings, w: Workers, state: State, prompts: Rows, pref
 def preference_batch(run: Run, s: Settings, w: Workers, state: State, number: int) -> Rows:
     """The comparisons of the round, through the gates of §3.3."""
     prompts = draw(run, s, state, "annotate-prompts", s.annotated, state.grades)
-    pairs = compare(run, s, w, state, prompts, "", number)
+    pairs = compare(run, s, w, state, prompts, number)
     return run.step("gated", curate.gate_pairs, pairs, strength=s.strength, similarity=s.similarity)
 
 
@@ -189,7 +189,7 @@ def heldout_pairs(run: Run, s: Settings, w: Workers, state: State, number: int) 
     """The same comparison on held-out prompts, ungated and never trained on: what the reward model is measured by."""
     settings = {"count": s.heldout_pairs, "grades": {}, "seed": s.seed}
     prompts = run.step("heldout-prompts", curate.draw_prompts, state.heldout, **settings)
-    return compare(run, s, w, state, prompts, "heldout-", number)
+    return compare(run, s, w, state, prompts, number, prefix="heldout-")
 
 
 def reward_model(run: Run, s: Settings, state: State) -> Weights:

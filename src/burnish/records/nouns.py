@@ -10,21 +10,31 @@ from __future__ import annotations
 import hashlib
 import json
 from dataclasses import dataclass, field, fields, is_dataclass
+from functools import cache
 from typing import Any
 
 ROLES = ("system", "user", "assistant", "ipython")
 STRENGTHS = {1: "marginally better", 2: "slightly better", 3: "better", 4: "significantly better"}
 
 
+_LEAVES = frozenset({str, int, float, bool, type(None)})
+
+
+@cache
+def _field_names(kind: type) -> tuple[str, ...] | None:
+    return tuple(f.name for f in fields(kind)) if is_dataclass(kind) else None
+
+
 def plain(value: Any) -> Any:
     """A noun as JSON-ready plain data: dataclasses become dicts, tuples become lists."""
-    if is_dataclass(value) and not isinstance(value, type):
-        return {f.name: plain(getattr(value, f.name)) for f in fields(value)}
+    if type(value) in _LEAVES:
+        return value
     if isinstance(value, (list, tuple)):
-        return [plain(item) for item in value]
+        return [item if type(item) in _LEAVES else plain(item) for item in value]
     if isinstance(value, dict):
         return {str(key): plain(item) for key, item in value.items()}
-    return value
+    names = _field_names(type(value))
+    return value if names is None else {name: plain(getattr(value, name)) for name in names}
 
 
 def content_id(value: Any) -> str:
@@ -35,7 +45,7 @@ def content_id(value: Any) -> str:
 
 def _fill_id(row: Any) -> None:
     if not row.id:
-        data = {f.name: plain(getattr(row, f.name)) for f in fields(row) if f.name != "id"}
+        data = {n: plain(getattr(row, n)) for n in _field_names(type(row)) or () if n != "id"}
         object.__setattr__(row, "id", content_id([type(row).__name__, data]))
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import types
 import typing
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import fields, is_dataclass
 from functools import cache
 from pathlib import Path
@@ -53,17 +53,28 @@ def schema(cls: type) -> Any:
     return pa.schema(columns, metadata={"burnish.noun": cls.__name__})
 
 
-def _build(kind: Any, value: Any) -> Any:
-    if value is None:
-        return None
+@cache
+def _builder(kind: Any) -> Callable[[Any], Any] | None:
+    """What makes a value of `kind` from its plain form; None where the plain form is the value. Built once a kind."""
     kind = _optional(kind)
+    if kind is float:
+        return lambda value: None if value is None else float(value)
     if typing.get_origin(kind) is tuple:
         inner = typing.get_args(kind)[0]
-        return tuple(value) if inner in _SCALARS else tuple(_build(inner, item) for item in value)
-    if is_dataclass(kind):
-        hints = _hints(kind)
-        return kind(**{name: _build(hints[name], item) for name, item in value.items()})
-    return float(value) if kind is float else value
+        item = None if inner in _SCALARS else _builder(inner)
+        if item is None:
+            return lambda value: None if value is None else tuple(value)
+        return lambda value: None if value is None else tuple(map(item, value))
+    if not is_dataclass(kind):
+        return None
+    makers = {name: _builder(hint) for name, hint in _hints(kind).items()}
+
+    def build(value: Any) -> Any:
+        if value is None:
+            return None
+        return kind(**{n: item if (maker := makers[n]) is None else maker(item) for n, item in value.items()})
+
+    return build
 
 
 def from_plain(cls: type[Noun], data: dict[str, Any]) -> Noun:
@@ -77,7 +88,7 @@ def from_plain(cls: type[Noun], data: dict[str, Any]) -> Noun:
     if unknown:
         raise DataError(f"a {cls.__name__} has no field {unknown[0]!r}; its fields are {', '.join(hints)}")
     try:
-        return _build(cls, data)
+        return _builder(cls)(data)
     except TypeError as error:
         raise DataError(f"a {cls.__name__} row is incomplete: {error}") from error
 
@@ -110,7 +121,7 @@ def read_parquet(path: Path, cls: type[Noun] | None = None) -> list[Noun]:
         if not hasattr(nouns, name or "-"):
             raise DataError(f"{path} does not say which noun it holds; was it written by another program?")
         cls = getattr(nouns, name)
-    return [_build(cls, row) for row in table.to_pylist()]
+    return list(map(_builder(cls), table.to_pylist()))
 
 
 def write_jsonl(rows: Iterable[Any], path: Path) -> None:

@@ -114,7 +114,8 @@ def parallel(
         stop_workers()
         raise WorkerError(
             "a worker process died (killed from outside, or out of memory); nothing that was finished is lost: "
-            "run the same command again, with fewer workers if memory is short"
+            "run the same command again, with fewer workers if memory is short; a script of your own needs its calls "
+            'under `if __name__ == "__main__":`, as with every process pool'
         ) from error
     finally:
         for future in waiting:
