@@ -5,13 +5,15 @@ from __future__ import annotations
 import json
 from dataclasses import fields
 from pathlib import Path
+from types import SimpleNamespace
+from typing import cast
 
 import pytest
 
-from burnish import microworld
+from burnish import llm, microworld
 from burnish.recipes import RECIPES, llama3, load_recipe
-from burnish.records import Demonstration, Preference, Response
-from burnish.runs import RunView, sources
+from burnish.records import Demonstration, Preference, Response, Weights
+from burnish.runs import Rows, Run, RunView, sources
 from tests.conftest import burnish
 
 
@@ -30,11 +32,11 @@ def test_json_is_one_object_with_metrics_paths_counts_seconds(smoke: dict) -> No
 
 
 def test_reward_data_grows_and_dpo_data_is_the_latest_only(view: RunView) -> None:
-    gated = [{row.id for row in view.step(f"r{r}/06-gated").rows()} for r in (1, 2)]
-    seen = [{row.id for row in view.step(f"r{r}/11-reward-rows").rows()} for r in (1, 2)]
+    gated = [{row.id for row in view.step(f"r{r}/gated").rows()} for r in (1, 2)]
+    seen = [{row.id for row in view.step(f"r{r}/reward-rows").rows()} for r in (1, 2)]
     assert seen[0] == gated[0] and seen[1] == gated[0] | gated[1]
     for number, rows in enumerate(gated, 1):
-        assert {row.round for row in view.step(f"r{number}/06-gated").rows()} <= {number}
+        assert {row.round for row in view.step(f"r{number}/gated").rows()} <= {number}
         step = next(s for s in view.steps if s.name.startswith(f"r{number}/") and s.name.endswith("dpo-a"))
         if rows and "skipped" not in step.note:
             assert f"r{number}/06-gated" in {parent["step"] for parent in step.note["parents"]}
@@ -88,6 +90,35 @@ def test_two_models_of_the_round_before_answer_and_the_reward_model_is_measured_
         if "rm-accuracy" in steps:
             parents = {parent["step"] for parent in steps["rm-accuracy"].note["parents"]}
             assert {f"r{r}/11-heldout-preferences" for r in range(1, number + 1)} <= parents
+
+
+@pytest.mark.parametrize(
+    ("accuracy", "alike", "first", "second"),
+    [
+        ({"average": 0.50, "dpo": 0.51, "sft": 0.40, "incumbent": 0.45}, False, "average", "dpo"),
+        ({"average": 0.50, "dpo": 0.40, "sft": 0.53, "incumbent": 0.45}, False, "sft", "average"),
+        ({"average": 0.50, "dpo": 0.40, "sft": 0.40, "incumbent": 0.60}, False, "incumbent", "average"),
+        ({"average": 0.50, "dpo": 0.50, "sft": 0.50, "incumbent": 0.45}, True, "average", "incumbent"),
+        ({"average": None, "dpo": None, "sft": None, "incumbent": None}, False, "average", "dpo"),
+    ],
+)
+def test_who_is_promoted_and_who_answers_beside_it(accuracy: dict, alike: bool, first: str, second: str) -> None:
+    def weights(name: str) -> Weights:
+        return Weights(path=name, id="one" if alike and name != "incumbent" else name, kind="causal")
+
+    class Scripted:
+        """A run whose evaluations are given."""
+
+        def step(self, name: str, /, *inputs: object, **settings: object) -> SimpleNamespace:
+            found = accuracy.get(name.removeprefix("dev-"))
+            return SimpleNamespace(metrics={"accuracy": found, "by_ability": {}}, settings=settings)
+
+    rows = cast("Rows", None)
+    state = llama3.State(weights("base"), rows, rows, rows, policies=[llm.Local(weights=weights("incumbent"))] * 2)
+    workers = SimpleNamespace(checkers={})
+    models = {name: weights(name) for name in ("sft", "dpo", "average")}
+    llama3.promote(cast("Run", Scripted()), llama3.scale("smoke"), cast("llama3.Workers", workers), state, models)
+    assert [client.weights.path for client in state.policies] == [first, second]
 
 
 def test_held_out_tasks_are_asked_only_to_measure(view: RunView) -> None:
