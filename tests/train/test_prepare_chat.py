@@ -81,15 +81,15 @@ def test_a_stop_token_that_training_left_alone_is_refused():
 
 def test_masking_the_terminator_is_noticed_after_training(base, tmp_path, monkeypatch):
     """The check sees a real mistake: terminators that are not trained."""
-    from burnish.train import objectives
+    from burnish.train.objectives import method
 
-    real = objectives.selection
+    real = method.selection
 
     def without_terminators(examples):
         formatting = torch.cat([torch.from_numpy(e.formatting) for e in examples])
         return real(examples) & ~formatting
 
-    monkeypatch.setattr(objectives, "selection", without_terminators)
+    monkeypatch.setattr(method, "selection", without_terminators)
     with pytest.raises(ModelError, match="not learned to stop"):
         train_sft(base, demonstrations(), work=folders(tmp_path), **LOOP | {"epochs": 8, "lr": 1e-2})
 

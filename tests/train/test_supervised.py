@@ -213,22 +213,22 @@ def test_weights_that_are_not_finite_stop_training_and_name_the_tensor(tmp_path)
 
 
 def test_a_loss_that_is_not_finite_names_step_and_rows_and_leaves_the_state(base, tmp_path, monkeypatch):
-    from burnish.train import objectives
+    from burnish.train.objectives import imitation
 
-    real, calls = objectives.sft_loss, []
+    real, calls = imitation.sft_loss, []
 
     def overflow(logprobs, *, tokens):
         loss, sums = real(logprobs, tokens=tokens)
         calls.append(1)
         return (loss * math.inf if len(calls) == 4 else loss), sums
 
-    monkeypatch.setattr(objectives, "sft_loss", overflow)
+    monkeypatch.setattr(imitation, "sft_loss", overflow)
     work = folders(tmp_path)
     ids = {row.id for row in demonstrations()}
     with pytest.raises(ModelError, match=r"step 4 of 5.*on rows") as error:
         TRAIN["sft"](base, work)
     assert sum(i in str(error.value) for i in ids) == 4
-    monkeypatch.setattr(objectives, "sft_loss", real)
+    monkeypatch.setattr(imitation, "sft_loss", real)
     work = folders(tmp_path)
     TRAIN["sft"](base, work)
     assert work.told[0] == 4

@@ -10,7 +10,7 @@ import sys
 import typer
 
 from burnish import __version__
-from burnish.cli import inspecting, running, verbs
+from burnish.cli import inspecting, running, training, verbs
 from burnish.errors import BurnishError
 
 app = typer.Typer(
@@ -23,6 +23,7 @@ app = typer.Typer(
 merge_app = typer.Typer(help="Combine the weights of several models.", no_args_is_help=True)
 
 app.command("run")(running.run)
+app.command("train")(training.train)
 app.command("show")(inspecting.show)
 app.command("trace")(inspecting.trace)
 app.command("explain")(inspecting.explain)

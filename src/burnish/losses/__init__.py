@@ -5,8 +5,49 @@ Comes in: log-probabilities of trained tokens or scores of responses, what belon
 batch's loss, and detached sums for the metrics. Called by `train`; never touches a model.
 """
 
-from burnish.losses.dpo import dpo_loss
-from burnish.losses.reward import ordered_pairs, reward_loss
-from burnish.losses.sft import sft_loss
+from burnish.losses.attributes import aggregate, attribute_fit, attribute_loss, count_labels
+from burnish.losses.distill import token_distill_loss, top_k_distill_loss
+from burnish.losses.dpo import critique_dpo_loss, dpo_loss, ipo_loss
+from burnish.losses.graded import graded_reward_loss, level_targets
+from burnish.losses.kto import kto_loss
+from burnish.losses.pairs import PairSums, ResponseSums, pair_sums, response_sums
+from burnish.losses.reward import (
+    anchored_reward_loss,
+    ordered_pairs,
+    penalised_reward_loss,
+    pointwise_reward_loss,
+    reward_loss,
+    scaled_scores,
+    step_reward_loss,
+)
+from burnish.losses.rpo import rpo_loss
+from burnish.losses.sft import sequence_sft_loss, sft_loss
 
-__all__ = ["dpo_loss", "ordered_pairs", "reward_loss", "sft_loss"]
+__all__ = [
+    "PairSums",
+    "ResponseSums",
+    "aggregate",
+    "anchored_reward_loss",
+    "attribute_fit",
+    "attribute_loss",
+    "count_labels",
+    "critique_dpo_loss",
+    "dpo_loss",
+    "graded_reward_loss",
+    "ipo_loss",
+    "kto_loss",
+    "level_targets",
+    "ordered_pairs",
+    "pair_sums",
+    "penalised_reward_loss",
+    "pointwise_reward_loss",
+    "response_sums",
+    "reward_loss",
+    "rpo_loss",
+    "scaled_scores",
+    "sequence_sft_loss",
+    "sft_loss",
+    "step_reward_loss",
+    "token_distill_loss",
+    "top_k_distill_loss",
+]

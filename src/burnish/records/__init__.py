@@ -8,6 +8,7 @@ from burnish.records.conventions import ReadResult, read_demonstrations, read_pr
 from burnish.records.nouns import (
     ROLES,
     STRENGTHS,
+    Attribute,
     Candidate,
     Demonstration,
     Dropped,
@@ -30,6 +31,7 @@ from burnish.records.weights import weights_in
 __all__ = [
     "ROLES",
     "STRENGTHS",
+    "Attribute",
     "Candidate",
     "Demonstration",
     "Dropped",

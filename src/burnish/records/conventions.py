@@ -12,8 +12,12 @@
                         history
     prompt              prompt: text or messages                       prompt
 
+    HelpSteer           prompt, response, and graded attributes        demonstration, prompt
+
 Any of them may carry ability, language, checker, reference, task, difficulty, tags; a preference also strength (1 to
-4, or in words), margin, edited, annotator. Files end in .jsonl or .json, plain or gzipped, or in .parquet.
+4, or in words), margin, edited, annotator, and chosen_score and rejected_score (or score_chosen and score_rejected); a
+demonstration also score, or label (true or false), or attributes ({name: number}). Files end in .jsonl or .json, plain
+or gzipped, or in .parquet.
 """
 
 from __future__ import annotations
@@ -27,9 +31,10 @@ from pathlib import Path
 from typing import Any
 
 from burnish.errors import DataError
-from burnish.records.dialogues import CONVENTIONS, Dialogue, Row, Unfit
+from burnish.records.dialogues import CONVENTIONS, HELPSTEER, Dialogue, Row, Unfit
 from burnish.records.nouns import (
     STRENGTHS,
+    Attribute,
     Candidate,
     Demonstration,
     Dropped,
@@ -108,7 +113,7 @@ def _raw_rows(path: Path) -> Iterator[tuple[int, Row | str, str]]:
 
 _HOLDS = {
     Prompt: tuple(CONVENTIONS),
-    Demonstration: ("GSM8K", "prompt-completion", "messages", "ShareGPT", "Alpaca"),
+    Demonstration: ("GSM8K", "prompt-completion", "HelpSteer", "messages", "ShareGPT", "Alpaca"),
     Preference: ("preference", "Alpaca"),
 }
 
@@ -140,6 +145,11 @@ def _number(row: Row, name: str) -> float | None:
     return float(value)
 
 
+def _score(row: Row, role: str) -> float | None:
+    """The score of an answer of a preference: chosen_score or score_chosen."""
+    return _number(row, next((n for n in (f"{role}_score", f"score_{role}") if row.get(n) is not None), ""))
+
+
 def _strength(row: Row) -> int | None:
     value = row.get("strength")
     if isinstance(value, str):
@@ -147,6 +157,26 @@ def _strength(row: Row) -> int | None:
     if value is not None and value not in STRENGTHS:
         raise Unfit(f"strength must be 1 to 4 or one of {', '.join(STRENGTHS.values())}; found {value!r}")
     return None if value is None else int(value)
+
+
+def _label(row: Row) -> float | None:
+    """The column score, or label as 1 (true) and 0 (false)."""
+    value = row.get("label")
+    if row.get("score") is not None or value is None:
+        return _number(row, "score")
+    if value not in (0, 1):
+        raise Unfit(f"label must be true or false, found {value!r}")
+    return float(value)
+
+
+def _attributes(row: Row) -> tuple[Attribute, ...]:
+    """The column attributes, else HelpSteer's columns."""
+    given = row.get("attributes")
+    if given is None:
+        given = {name: row[name] for name in HELPSTEER if row.get(name) is not None}
+    if not isinstance(given, dict):
+        raise Unfit(f"attributes must be an object of numbers by name, found {given!r}")
+    return tuple(Attribute(name=name, value=_number(given, name)) for name in given if given[name] is not None)
 
 
 def _as_prompt(found: Dialogue, source: str) -> Prompt:
@@ -176,7 +206,12 @@ def _as_noun(cls: type, found: Dialogue, source: str) -> Any:
     if cls is Demonstration:
         if not found.response or found.response[-1].role != "assistant" or not found.response[-1].content.strip():
             raise Unfit("the dialogue does not end in an assistant's answer, or the answer is blank; add it")
-        more = {"score": _number(row, "score"), "difficulty": prompt.difficulty, "model": str(row.get("model") or "")}
+        more = {
+            "score": _label(row),
+            "attributes": _attributes(row),
+            "difficulty": prompt.difficulty,
+            "model": str(row.get("model") or ""),
+        }
         return Demonstration(
             prompt=prompt.id,
             context=found.context,
@@ -190,7 +225,7 @@ def _as_noun(cls: type, found: Dialogue, source: str) -> Any:
     return Preference(
         prompt=prompt.id,
         context=found.context,
-        candidates=tuple(Candidate(role=role, messages=said) for role, said in found.ranked),
+        candidates=tuple(Candidate(role=role, messages=said, score=_score(row, role)) for role, said in found.ranked),
         strength=_strength(row),
         margin=_number(row, "margin"),
         annotator=str(row.get("annotator") or source.rpartition(":")[0]),

@@ -161,15 +161,24 @@ def _completion(row: Row) -> Dialogue:
     return Dialogue(context=context, response=response, extra=row)
 
 
+def _rated(row: Row) -> Dialogue:
+    context, response = _messages(row["prompt"], "user"), _messages(row["response"], "assistant")
+    return Dialogue(context=context, response=response, extra=row)
+
+
 def _prompt(row: Row) -> Dialogue:
     return Dialogue(context=_messages(row["prompt"], "user"), extra=row)
 
+
+# The attributes of HelpSteer2 (arXiv:2406.08673), which are columns of their own.
+HELPSTEER = ("helpfulness", "correctness", "coherence", "complexity", "verbosity")
 
 # In the order of detection: the first whose columns are all there.
 CONVENTIONS: dict[str, tuple[tuple[str, ...], Callable[[Row], Dialogue]]] = {
     "GSM8K": (("question", "answer"), _gsm8k),
     "preference": (("chosen", "rejected"), _preference),
     "prompt-completion": (("prompt", "completion"), _completion),
+    "HelpSteer": (("prompt", "response"), _rated),
     "messages": (("messages",), _turns("messages")),
     "ShareGPT": (("conversations",), _turns("conversations")),
     "Alpaca": (("instruction",), _alpaca),

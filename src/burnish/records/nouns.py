@@ -172,6 +172,14 @@ class Judgement:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Attribute:
+    """One graded side of an answer, such as helpfulness, on its source's scale."""
+
+    name: str
+    value: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Demonstration:
     """A dialogue and the answer to imitate.
 
@@ -179,7 +187,8 @@ class Demonstration:
         context: all turns before the target.
         response: the target messages; only assistant messages in it are trained.
         model: content id of the weights that wrote the target.
-        score: the reward it was chosen by, if any.
+        score: the reward it was chosen by, or the label it came with (1 good, 0 bad), if any.
+        attributes: what people graded it for, if they did.
         source: the rule that made the row (rejection sampling, a file, ...).
     """
 
@@ -190,6 +199,7 @@ class Demonstration:
     source: str = ""
     model: str = ""
     score: float | None = None
+    attributes: tuple[Attribute, ...] = ()
     difficulty: float | None = None
     round: int = 0
     parents: tuple[str, ...] = ()
@@ -201,12 +211,19 @@ class Demonstration:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Candidate:
-    """One ranked answer of a preference row. `role` is edited, chosen or rejected; `response` the id of its row."""
+    """One ranked answer of a preference row.
+
+    Args:
+        role: edited, chosen or rejected.
+        response: id of the response row it was, if it was one.
+        score: its reward or absolute score, where the source has one.
+    """
 
     role: str
     messages: tuple[Message, ...]
     response: str = ""
     model: str = ""
+    score: float | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

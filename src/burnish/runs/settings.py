@@ -11,7 +11,7 @@ import tokenize
 import types
 import typing
 from collections.abc import Iterable
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, fields, is_dataclass, replace
 from functools import cache
 from typing import Any, TypeVar
 
@@ -76,7 +76,18 @@ def override(settings: Settings, pairs: Iterable[str]) -> Settings:
 
 @cache
 def sources(cls: type) -> dict[str, Source]:
-    """The comment at the end of each field's line, as its source: report section or table, ASSUMED, DEVIATION."""
+    """The comment at the end of each field's line, as its source: report section or table, ASSUMED, DEVIATION.
+
+    A field that a subclass does not write has the source of its parent.
+    """
+    found: dict[str, Source] = {}
+    for parent in reversed(cls.__mro__):
+        if is_dataclass(parent):
+            found |= _own_sources(parent)
+    return found
+
+
+def _own_sources(cls: type) -> dict[str, Source]:
     text = inspect.getsource(cls)
     comments: dict[int, str] = {}
     for token in tokenize.generate_tokens(io.StringIO(text).readline):

@@ -16,6 +16,7 @@ from burnish.chat import Chat, Encoded
 from burnish.errors import ChatError, DataError
 from burnish.models import Row
 from burnish.records import Demonstration, Dropped, Message, Preference, dropped
+from burnish.runs import Outcome
 
 TOO_LONG = "longer than the context"
 TOO_FEW = "fewer than two candidates"
@@ -32,6 +33,7 @@ class Example:
         trained: [tokens of all responses] bool, what the loss sees; not tool output, nor headers inside a response.
         formatting: the same shape, headers and terminators: what DPO masks.
         ranks: rank of each response, 0 is best.
+        values: numbers of the row that its method reads (margin, rewards, labels); NaN where there is none.
         tokens: what a pack spends on it: prompt once, plus all responses.
     """
 
@@ -40,6 +42,7 @@ class Example:
     trained: np.ndarray
     formatting: np.ndarray
     ranks: tuple[int, ...] = (0,)
+    values: tuple[float, ...] = ()
     tokens: int
 
     @property
@@ -69,6 +72,11 @@ def _example(row_id: str, encoded: Sequence[Encoded], ranks: tuple[int, ...]) ->
         ranks=ranks,
         tokens=start + sum(len(r) for r in responses),
     )
+
+
+def take_rows(rows: Sequence[Any], left: Sequence[Dropped] = ()) -> Outcome:
+    """Step: take the rows of a file into a run, with those that could not be read (`left`)."""
+    return Outcome(rows=list(rows), dropped=list(left), taken=len(rows) + len(left))
 
 
 def encode_demonstration(chat: Chat, row: Demonstration) -> Example:

@@ -1,0 +1,148 @@
+"""`burnish train METHOD`: one training on a file of rows, as a run that can be killed, resumed, traced and shown."""
+
+from __future__ import annotations
+
+import json
+import shlex
+import sys
+from dataclasses import asdict, fields
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+MethodName = Annotated[
+    str,
+    typer.Argument(
+        help="sft, reward, reward-soft, reward-anchored, reward-attributes, reward-pointwise, dpo, ipo, critique-dpo, "
+        "rpo, kto."
+    ),
+]
+Model = Annotated[str, typer.Option(help="Where training starts: a folder in Hugging Face layout, or a hub id.")]
+Data = Annotated[
+    str,
+    typer.Option(
+        help="Rows (JSONL, JSON, Parquet): messages, prompt/completion, prompt/chosen/rejected; with strength, margin, "
+        "chosen_score, label or attributes where the method reads them."
+    ),
+]
+
+
+def train(
+    method: MethodName,
+    *,
+    model: Model = "",
+    data: Data = "",
+    out: Annotated[str, typer.Option(help="Run folder. Default: runs/train-METHOD. The same command goes on.")] = "",
+    set_: Annotated[list[str], typer.Option("--set", help="A setting: key=value. May be repeated.")] = [],  # noqa: B006
+    show: Annotated[
+        bool, typer.Option("--settings", help="Print every setting with its source; train nothing.")
+    ] = False,
+    chat: Annotated[str, typer.Option(help="Chat format for a model without a template: chatml or llama3.")] = "chatml",
+    on_error: Annotated[str, typer.Option(help="A malformed row: raise, or drop it and count it.")] = "raise",
+    limit: Annotated[int, typer.Option(help="Only the first rows; 0 takes all.")] = 0,
+    device: Annotated[str, typer.Option(help="auto, cpu or cuda.")] = "auto",
+    dtype: Annotated[str, typer.Option(help="auto, float32, bfloat16, float16 or float64.")] = "auto",
+    threads: Annotated[int, typer.Option(help="Torch threads; fixed at the first start. 0: automatic.")] = 0,
+    on_change: Annotated[str, typer.Option(help="When a step exists with other settings: refuse or rerun.")] = "refuse",
+    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object on stdout when done.")] = False,
+) -> None:
+    """Train a model on a file of rows, or go on with it where it stopped."""
+    from burnish.cli.console import Console
+    from burnish.cli.running import play
+    from burnish.errors import SettingsError
+    from burnish.runs import Run, choose_compute, nearest, override
+    from burnish.train import METHODS
+
+    if method not in METHODS:
+        raise SettingsError(f"there is no method {method!r}; {nearest(method, METHODS)}")
+    settings = override(METHODS[method].settings(), set_)
+    if show:
+        print_settings(method, settings)
+        return
+    for name, given in (("--model", model), ("--data", data)):
+        if not given:
+            raise SettingsError(f"{name} is missing; see burnish train --help")
+    job = _Job(method, model, data, settings, chat=chat, on_error=on_error, limit=limit)
+    # One process trains; it gets the machine's cores.
+    compute = choose_compute(device=device, dtype=dtype, threads=threads or None, workers=1)
+    folder, listener = Path(out or f"runs/train-{method}"), Console()
+    about = {
+        "recipe": f"train {method}",
+        "scale": "",
+        "command": ["burnish", *sys.argv[1:]],
+        "settings": described(settings),
+    }
+    run = Run(folder, compute=compute, on_change=on_change, listener=listener, about={**about, "simulated": []})
+    final = play(run, job, settings, None, listener)
+    finish(folder, final, as_json)
+
+
+class _Job:
+    """A training as the runner plays it: rows in, a chat format where there is none, the method."""
+
+    def __init__(self, method: str, model: str, data: str, settings: Any, **how: Any) -> None:
+        from burnish.cli.workers import policy_weights
+        from burnish.records import Demonstration, read_demonstrations, read_preferences
+        from burnish.train import METHODS
+
+        read = read_demonstrations if METHODS[method].noun is Demonstration else read_preferences
+        self.method, self.settings, self.how = method, settings, how
+        found = read(Path(data), on_error=how["on_error"])
+        self.rows, self.left = list(found.rows)[: how["limit"] or None], list(found.dropped)
+        self.model = policy_weights(model)
+
+    def recipe(self, run: Any, settings: Any, workers: Any) -> Any:
+        """The steps of the run; returns the trained weights."""
+        from burnish.chat import has_template
+        from burnish.train import give_chat, take_rows, train_rows
+
+        rows = run.step("rows", take_rows, self.rows, self.left)
+        start = self.model
+        if not has_template(start.path):
+            start = run.step("chat", give_chat, start, format=self.how["chat"])
+        return run.step(self.method, train_rows, start, rows, method=self.method, **asdict(settings))
+
+
+def described(settings: Any) -> dict[str, Any]:
+    """Every setting with its value, its default, and where that comes from."""
+    from burnish.runs import sources
+
+    said, default = sources(type(settings)), type(settings)()
+    table = {}
+    for field in fields(settings):
+        value, usual, source = getattr(settings, field.name), getattr(default, field.name), said[field.name]
+        kind = "DEVIATION" if source.kind == "source" and value != usual else source.kind
+        table[field.name] = {"value": value, "paper": usual, "kind": kind, "source": source.text}
+    return table
+
+
+def print_settings(method: str, settings: Any) -> None:
+    """A line a setting: name, value, source."""
+    print(f"{method}: {type(settings).__doc__}\n")
+    for name, told in described(settings).items():
+        value = ",".join(told["value"]) if isinstance(told["value"], tuple) else told["value"]
+        shown = str(value).lower() if isinstance(value, bool) or value is None else str(value)
+        print(f"{name:<20}{shown:<14} {told['source']}")
+
+
+def finish(folder: Path, final: Path, as_json: bool) -> None:
+    """Print what came of it, and where it is."""
+    from burnish.cli.console import counted, summary
+    from burnish.cli.running import as_object
+    from burnish.report import write_report
+    from burnish.runs import RunView
+
+    view = RunView(folder)
+    page = folder / "report.html"
+    write_report(folder, page)
+    last = view.steps[-1]
+    to = sys.stderr if as_json else sys.stdout
+    print(f"{last.name}: {counted(last.note['counts'])}; {summary(last.note['metrics'])}", file=to)
+    if as_json:
+        print(json.dumps(as_object(view, last.name, final, page), ensure_ascii=False))
+    print(f"report  {page}", file=to)
+    if last.kind == "causal":
+        print(f"burnish chat {shlex.quote(str(final))}", file=to)
+    else:
+        print(f"weights {final}", file=to)

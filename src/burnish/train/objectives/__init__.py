@@ -1,0 +1,24 @@
+"""The objectives over fixed rows: what each needs of a row, what it measures beforehand, and its loss on a pack.
+
+A method is a loss plus a collation; the loop in `supervised` is the same for all.
+"""
+
+from burnish.train.objectives.contrast import Contrast, Kto, RewardAware
+from burnish.train.objectives.imitation import Imitation
+from burnish.train.objectives.method import Method, Place
+from burnish.train.objectives.ranking import AnchoredRanking, Ranking, SoftRanking
+from burnish.train.objectives.rating import Attributes, Pointwise
+
+__all__ = [
+    "AnchoredRanking",
+    "Attributes",
+    "Contrast",
+    "Imitation",
+    "Kto",
+    "Method",
+    "Place",
+    "Pointwise",
+    "Ranking",
+    "RewardAware",
+    "SoftRanking",
+]

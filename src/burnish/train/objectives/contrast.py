@@ -1,0 +1,165 @@
+"""Preference optimisation against a frozen reference: the DPO family and RPO on pairs, KTO on single answers."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from burnish.chat import Chat
+from burnish.errors import DataError
+from burnish.losses import PairSums, dpo_loss, kto_loss, pair_sums, response_sums, rpo_loss
+from burnish.models import load_causal
+from burnish.records import Demonstration, Preference, Weights
+from burnish.train.batch import Example, encode_demonstration, encode_pair, epoch_order, packs
+from burnish.train.objectives.method import Method, Part, Place, column, formatting, stopping, trained_logprobs
+from burnish.train.objectives.rating import label_of
+from burnish.train.reference import reference_logprobs
+
+PairLoss = Callable[..., Part]
+
+
+@dataclass(slots=True, kw_only=True)
+class Referenced(Method):
+    """A method that compares the policy with a frozen reference.
+
+    Args:
+        reference: the reference; the starting policy unless given (ASSUMED, spec §3.5).
+        mask_formatting: leave headers and terminators out of the log-ratios (Llama 3, spec §3.5).
+    """
+
+    reference: Weights | None = None
+    mask_formatting: bool = True
+    share_prefix: bool = True
+    known: dict[str, Tensor] = field(default_factory=dict)
+    stop_before: float = 0.0
+
+    def before(self, model: nn.Module, examples: Sequence[Example], place: Place) -> None:
+        self.stop_before = stopping(model, examples, place)
+        weights = self.reference or place.base
+        own = weights.id == place.base.id
+
+        def frozen() -> nn.Module:
+            return model if own else load_causal(weights, dtype=place.dtype, device=place.device)
+
+        self.refer(frozen, examples, place)
+
+    def refer(self, frozen: Callable[[], nn.Module], examples: Sequence[Example], place: Place) -> None:
+        """Compute and keep the reference's log-probabilities of these examples."""
+        name = (self.reference or place.base).id
+        self.known |= reference_logprobs(
+            frozen, examples, weights=name, pack_tokens=place.pack_tokens, scratch=place.scratch
+        )
+
+    def compared(self, model: nn.Module, examples: Sequence[Example]) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+        """Of the trained tokens of a pack, [N]: log p, the reference's, the number of the response, what is masked."""
+        policy, owner = trained_logprobs(model, examples, share_prefix=self.share_prefix)
+        known = torch.cat([self.known[e.id] for e in examples]).to(policy.device)
+        return policy, known, owner, (formatting(examples) & self.mask_formatting).to(policy.device)
+
+    def after(self, model: nn.Module, examples: Sequence[Example], place: Place) -> dict[str, Any]:
+        # the probability to stop must not fall (spec §3.5, check)
+        after = stopping(model, examples, place)
+        return {"stop_probability_before": self.stop_before, "stop_probability_after": after}
+
+
+@dataclass(slots=True, kw_only=True)
+class Contrast(Referenced):
+    """DPO and its family: one loss over the pairs of the batch, which are its units.
+
+    Args:
+        beta, nll_weight: of `dpo_loss`, when no `loss` is given.
+        loss: a function of (sums, pairs=...), such as `functools.partial(ipo_loss, beta=0.1, normalise=True)`.
+    """
+
+    beta: float = 0.1
+    nll_weight: float = 0.0
+    loss: PairLoss | None = None
+
+    def encode(self, chat: Chat, row: Preference) -> Example:
+        return encode_pair(chat, row)
+
+    def part(self, model: nn.Module, examples: Sequence[Example], units: int) -> Part:
+        sums = pair_sums(*self.compared(model, examples), pairs_here=len(examples))
+        return self.settle(sums, examples, units)
+
+    def settle(self, sums: PairSums, examples: Sequence[Example], units: int) -> Part:
+        """The loss of these pairs."""
+        if self.loss is not None:
+            return self.loss(sums, pairs=units)
+        return dpo_loss(sums, pairs=units, beta=self.beta, nll_weight=self.nll_weight)
+
+
+@dataclass(slots=True, kw_only=True)
+class RewardAware(Contrast):
+    """RPO (Nemotron-4, spec A.19): the gap of the implicit rewards is drawn to the gap of the given ones.
+
+    Args:
+        eta: scale of the given rewards.
+        distance: `backward`, `forward` or `squared`.
+        sft_weight: weight of the chosen answer's summed negative log-likelihood.
+    """
+
+    eta: float = 1.0
+    distance: str = "backward"
+    sft_weight: float = 0.0
+
+    def encode(self, chat: Chat, row: Preference) -> Example:
+        given = (row.candidates[0].score, row.candidates[-1].score)
+        if None in given:
+            raise DataError(f"row {row.id} has no rewards; give the columns chosen_score and rejected_score")
+        return replace(encode_pair(chat, row), values=tuple(float(v) for v in given if v is not None))
+
+    def settle(self, sums: PairSums, examples: Sequence[Example], units: int) -> Part:
+        chosen, rejected = column(examples, sums.chosen.device).view(len(examples), 2).unbind(1)
+        how = {"beta": self.beta, "eta": self.eta, "distance": self.distance, "sft_weight": self.sft_weight}
+        return rpo_loss(sums, chosen, rejected, pairs=units, **how)
+
+
+@dataclass(slots=True, kw_only=True)
+class Kto(Referenced):
+    """KTO (arXiv:2402.01306) on answers that are desirable or not. Unit: the rows of the batch.
+
+    The reference point is the batch's mean log-ratio of prompts with the answer of another row. Which other row is
+    drawn once, from the seed (ASSUMED: the paper pairs within the batch), so its reference is computed once.
+    """
+
+    beta: float = 0.1
+    desirable_weight: float = 1.0
+    undesirable_weight: float = 1.0
+    strangers: dict[str, Example] = field(default_factory=dict)
+    pack_tokens: int = 4096
+    z0: Tensor | None = None
+
+    def encode(self, chat: Chat, row: Demonstration) -> Example:
+        return replace(encode_demonstration(chat, row), values=(label_of(row),))
+
+    def before(self, model: nn.Module, examples: Sequence[Example], place: Place) -> None:
+        self.pack_tokens = place.pack_tokens
+        order = [examples[i] for i in epoch_order(examples, seed=place.seed, epoch=-1)]
+        for one, other in zip(order, [*order[1:], order[0]], strict=True):
+            row = replace(one.row, responses=other.row.responses)
+            tokens = one.tokens - len(one.row.responses[0]) + len(other.row.responses[0])
+            self.strangers[one.id] = replace(other, id=f"{one.id} beside {other.id}", row=row, tokens=tokens)
+        if all(e.row.prompt == examples[0].row.prompt for e in examples):
+            raise DataError("all rows have one prompt; KTO's reference point needs answers to other prompts")
+        # One call, since what is kept in the scratch folder is one file.
+        Referenced.before(self, model, [*examples, *self.strangers.values()], place)
+
+    def begin(self, model: nn.Module, batch: Sequence[Example], step: int) -> None:
+        total = 0.0
+        with torch.no_grad():
+            for part in packs([self.strangers[e.id] for e in batch], budget=self.pack_tokens):
+                sums = response_sums(*self.compared(model, part), responses_here=len(part))
+                total = total + sums.ratio.double().sum()
+        self.z0 = torch.as_tensor(total) / len(batch)
+
+    def part(self, model: nn.Module, examples: Sequence[Example], units: int) -> Part:
+        sums = response_sums(*self.compared(model, examples), responses_here=len(examples))
+        desirable = column(examples, sums.ratio.device) > 0.5
+        weights = {"desirable_weight": self.desirable_weight, "undesirable_weight": self.undesirable_weight}
+        loss, found = kto_loss(sums, desirable, self.z0, responses=units, beta=self.beta, **weights)
+        return loss, {**found, "z0": self.z0.to(loss) * len(examples)}

@@ -1,0 +1,266 @@
+"""One training under way: the model, the rows as tokens, the optimiser, and how far it is.
+
+rows -> tokens -> optimiser batches -> packs -> loss -> AdamW;  `Session.update` is one turn of it
+"""
+
+from __future__ import annotations
+
+import difflib
+import json
+import math
+from collections.abc import Sequence
+from dataclasses import MISSING, dataclass, fields
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from burnish.chat import Chat, audit, load_chat
+from burnish.errors import ChatError, ModelError, SettingsError
+from burnish.models import load_causal, load_reward, new_reward, prepare
+from burnish.protocols import Work
+from burnish.records import Dropped, Weights
+from burnish.runs import compute
+from burnish.train.batch import Example, encode_all, optimiser_batches, packs
+from burnish.train.checkpoint import Progress, finite
+from burnish.train.objectives import Method, Place
+from burnish.train.optim import Optimiser, check_schedule, learning_rate
+from burnish.train.prepare_chat import padding_id
+
+# ASSUMED: a reward head that starts small, so that the first steps learn an order instead of unlearning a random one.
+HEAD_SPREAD = 0.01
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Loop:
+    """Settings of the loop, the same for every method.
+
+    Args:
+        lr: peak learning rate.
+        epochs: how often each row is seen.
+        batch_rows: rows (pairs, for DPO) of an optimiser batch.
+        warmup: share of the steps that warm up.
+        schedule: `cosine` to a tenth, `linear` to 0, or `constant`.
+        seed: orders the rows and draws a new reward head.
+        weight_decay: decoupled, on matrices only.
+        clip: largest gradient norm; None does not clip.
+        max_length: tokens of a prompt with one answer; None is the model's context.
+        format: a lab's chat format in place of the tokenizer's own template.
+        refuse_above: share of dropped rows above which training is refused.
+        pack_tokens: token budget of a pack (plumbing, but sums are ordered by it, so it moves the last bits).
+        checkpoint_steps: steps between checkpoints (runtime; no bit depends on it); None goes by the clock.
+    """
+
+    lr: float
+    epochs: int
+    batch_rows: int
+    warmup: float
+    schedule: str
+    seed: int
+    weight_decay: float
+    clip: float | None
+    max_length: int | None = None
+    format: str | None = None
+    refuse_above: float = 1.0
+    pack_tokens: int = 4096
+    checkpoint_steps: int | None = None
+
+    def __post_init__(self) -> None:
+        check_schedule(schedule=self.schedule, warmup=self.warmup, lr=self.lr)
+        for name in ("epochs", "batch_rows", "pack_tokens"):
+            if getattr(self, name) < 1:
+                raise SettingsError(f"{name} is {getattr(self, name)}; it must be at least 1")
+
+    @classmethod
+    def of(cls, settings: dict[str, Any]) -> Loop:
+        """From keyword arguments; an unknown or missing name is refused."""
+        known = {f.name: f.default is MISSING for f in fields(cls)}
+        for name in settings:
+            if name not in known:
+                near = difflib.get_close_matches(name, known, n=1, cutoff=0.0)[0]
+                raise SettingsError(f"there is no training setting {name!r}; the nearest is {near!r}")
+        missing = [name for name, needed in known.items() if needed and name not in settings]
+        if missing:
+            raise SettingsError(f"training needs the setting {missing[0]!r}; it has no default")
+        return cls(**settings)
+
+
+@dataclass(slots=True, kw_only=True)
+class Session:
+    """What one training holds in memory."""
+
+    model: torch.nn.Module
+    method: Method
+    loop: Loop
+    examples: list[Example]
+    lost: list[Dropped]
+    batches: list[list[int]]
+    optimiser: Optimiser
+    progress: Progress
+    place: Place
+    totals: dict[str, int]
+    notices: list[str]
+    step: int = 0
+    updating: bool = False
+
+    def update(self, batch: list[Example]) -> dict[str, Any]:
+        """One optimiser step on a batch; what it has to tell.
+
+        Raises:
+            ModelError: loss or gradient is not finite; nothing has been updated, and the state is saved.
+        """
+        loop, steps = self.loop, len(self.batches)
+        rate = learning_rate(self.step, steps=steps, peak=loop.lr, warmup=loop.warmup, schedule=loop.schedule)
+        self.method.begin(self.model, batch, self.step)
+        told = self._gradient(batch)
+        self.updating = True
+        self.optimiser.step(rate, told["grad_norm"])
+        self.step += 1
+        self.totals["tokens"] += told["tokens"]
+        self.totals["computed_tokens"] += sum(e.tokens for e in batch)
+        self.progress.record({"step": self.step, "lr": rate, **told})
+        self.updating = False
+        return told
+
+    def _gradient(self, batch: list[Example]) -> dict[str, Any]:
+        """Gradient of one optimiser batch, pack by pack, and what the step has to tell.
+
+        Raises:
+            ModelError: loss or gradient is not finite; nothing has been updated, and the state is saved.
+        """
+        units = self.method.units(batch)
+        total, sums = 0.0, {}
+        for part in packs(batch, budget=self.loop.pack_tokens):
+            loss, counted = self.method.part(self.model, part, units)
+            loss.backward()
+            self.optimiser.gather()
+            total = total + loss.detach()
+            for name, value in counted.items():
+                sums[name] = sums[name] + value if name in sums else value
+        values = torch.stack([v.double() for v in (total, self.optimiser.gradient_norm(), *sums.values())]).tolist()
+        loss, norm, *rest = values
+        read = dict(zip(sums, rest, strict=True))
+        if not (math.isfinite(loss) and math.isfinite(norm)):
+            self.optimiser.forget()
+            self.save()
+            raise ModelError(_not_finite(self, batch, loss, norm))
+        tokens = sum(e.trained_tokens for e in batch)
+        return {
+            "loss": loss,
+            "grad_norm": norm,
+            "rows": len(batch),
+            "tokens": tokens,
+            **self.method.metrics(read, units),
+        }
+
+    def save(self) -> None:
+        """Write a checkpoint of the state after `step` updates."""
+        self.progress.save(self.step, self.optimiser.state(), self.totals)
+
+    def save_if_whole(self) -> None:
+        """Write a checkpoint unless an update was interrupted in its middle."""
+        if not self.updating:
+            self.save()
+
+    def summary(self) -> dict[str, Any]:
+        """First and last loss, the last step's other numbers, and totals."""
+        first, last = (json.loads(self.progress.lines[place]) for place in (0, -1))
+        told = {name: value for name, value in last.items() if name not in ("step", "lr", "rows", "tokens")}
+        return {"steps": self.step, "first_loss": first["loss"], **told, **self.totals}
+
+
+def _load(base: Weights, method: Method, seed: int, chat: Chat) -> torch.nn.Module:
+    where = {"dtype": compute().dtype, "device": compute().device}
+    if method.kind == "causal":
+        return load_causal(base, **where)
+    model = (
+        load_reward(base, **where)
+        if base.kind == "reward"
+        else new_reward(base, seed=seed, heads=method.heads, spread=HEAD_SPREAD, **where)
+    )
+    model.config.pad_token_id = model.config.get_text_config().pad_token_id = padding_id(chat, model)
+    return model
+
+
+def _audited(chat: Chat) -> list[str]:
+    """Warnings about the chat template.
+
+    Raises:
+        ChatError: the template would spoil training.
+    """
+    found = audit(chat, after_training=True)
+    if found and found[0].severity == "error":
+        raise ChatError(f"the chat template of {chat.folder}: {found[0].what}; {found[0].fix}")
+    return [f"the chat template: {finding.what}; {finding.fix}" for finding in found]
+
+
+def _dropout(model: torch.nn.Module) -> str:
+    """Models train in eval mode, so that no random number decides; say so where a config asks for dropout."""
+    asked = {k: v for k, v in model.config.get_text_config().to_dict().items() if "drop" in k and v not in (0, None)}
+    told = ", ".join(f"{name} {value}" for name, value in sorted(asked.items()) if isinstance(value, (int, float)))
+    return f"DEVIATION: the model's dropout ({told}) is off in training" if told else ""
+
+
+def _own_memory(model: torch.nn.Module) -> None:
+    """Copy parameters out of the mapped file they were loaded from: aligned memory is faster and has one rounding."""
+    for parameter in model.parameters():
+        parameter.data = parameter.data.clone()
+
+
+def open_session(
+    base: Weights, rows: Sequence[Any], *, method: Method, loop: Loop, work: Work | None = None
+) -> Session:
+    """Load, tokenise, measure beforehand, and go back to the last checkpoint if there is one."""
+    chat = load_chat(Path(base.path), format=loop.format)
+    notices = _audited(chat)
+    model = _load(base, method, loop.seed, chat)
+    _own_memory(model)
+    notices += [notice for notice in (prepare(model), _dropout(model)) if notice]
+    context = getattr(model.config.get_text_config(), "max_position_embeddings", None)
+    longest = min(n for n in (loop.max_length, context, 1 << 62) if n is not None)
+    limits = {"max_length": longest, "refuse_above": loop.refuse_above, "isolate": method.isolate}
+    examples, lost = encode_all(method.encode, chat, rows, **limits)
+    scratch = Path(work.scratch) if work is not None else None
+    place = Place(
+        base=base,
+        stop_ids=tuple(chat.stop_ids),
+        pack_tokens=loop.pack_tokens,
+        seed=loop.seed,
+        dtype=compute().dtype,
+        device=compute().device,
+        scratch=scratch,
+    )
+    method.before(model, examples, place)
+    session = Session(
+        model=model,
+        method=method,
+        loop=loop,
+        examples=examples,
+        lost=lost,
+        batches=optimiser_batches(examples, batch_rows=loop.batch_rows, epochs=loop.epochs, seed=loop.seed),
+        optimiser=Optimiser(model, weight_decay=loop.weight_decay, clip=loop.clip),
+        progress=Progress(scratch, checkpoint_steps=loop.checkpoint_steps),
+        place=place,
+        totals={"tokens": 0, "computed_tokens": 0},
+        notices=notices,
+    )
+    saved = session.progress.resume()
+    if saved is not None:
+        state, note = saved
+        session.optimiser.load(state)
+        session.step, session.totals = note["step"], note["totals"]
+    return session
+
+
+def _not_finite(session: Session, batch: list[Example], loss: float, norm: float) -> str:
+    ids = ", ".join(e.id for e in batch[:8]) + (f" and {len(batch) - 8} more" if len(batch) > 8 else "")
+    broken = finite(session.model)
+    cause = (
+        f"tensor {broken} of {session.place.base.path} holds values that are not finite: give other weights"
+        if broken
+        else "lower lr, set clip, or look at these rows"
+    )
+    return (
+        f"training step {session.step + 1} of {len(session.batches)} has loss {loss} and gradient norm {norm} on rows "
+        f"{ids}; {cause}. This step updated nothing, and the same command goes on from before it"
+    )
