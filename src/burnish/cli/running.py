@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import shlex
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -80,17 +81,17 @@ def run(
         "simulated": chosen.simulated,
     }
     opened = Run(folder, compute=compute, on_change=on_change, listener=listener, about=about)
-    final = play(opened, module, settings, chosen, listener)
+    final = play(opened, lambda: module.recipe(opened, settings, chosen.workers), listener)
     finish(folder, final, recipe, as_json)
 
 
-def play(run: Any, module: Any, settings: Any, chosen: Any, listener: Any) -> Path:
-    """All rounds, and the result in `final/`. Ctrl-C exits with 130 and the line that goes on."""
+def play(run: Any, steps: Callable[[], Any], listener: Any) -> Path:
+    """All steps, and the weights they return in `final/`. Ctrl-C exits with 130 and the line that goes on."""
     from burnish.cli.console import interrupted
 
     with run:
         try:
-            weights = module.recipe(run, settings, chosen.workers)
+            weights = steps()
             final = run.export("final", weights)
             listener.ended()
         except KeyboardInterrupt:

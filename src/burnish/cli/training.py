@@ -74,7 +74,7 @@ def train(
         "settings": described(settings),
     }
     run = Run(folder, compute=compute, on_change=on_change, listener=listener, about={**about, "simulated": []})
-    final = play(run, job, settings, None, listener)
+    final = play(run, lambda: job.steps(run), listener)
     finish(folder, final, as_json)
 
 
@@ -92,7 +92,7 @@ class _Job:
         self.rows, self.left = list(found.rows)[: how["limit"] or None], list(found.dropped)
         self.model = policy_weights(model)
 
-    def recipe(self, run: Any, settings: Any, workers: Any) -> Any:
+    def steps(self, run: Any) -> Any:
         """The steps of the run; returns the trained weights."""
         from burnish.chat import has_template
         from burnish.train import give_chat, take_rows, train_rows
@@ -101,7 +101,7 @@ class _Job:
         start = self.model
         if not has_template(start.path):
             start = run.step("chat", give_chat, start, format=self.how["chat"])
-        return run.step(self.method, train_rows, start, rows, method=self.method, **asdict(settings))
+        return run.step(self.method, train_rows, start, rows, method=self.method, **asdict(self.settings))
 
 
 def described(settings: Any) -> dict[str, Any]:
