@@ -26,7 +26,7 @@ test: $(TEST_STAMP) ## the whole test suite (CPU, no network)
 
 check: $(TEST_STAMP) ## lint and format check
 	$(BIN)/ruff check .
-	$(BIN)/ruff format --check src tests bench scripts
+	$(BIN)/ruff format --check src tests bench scripts examples
 
 $(VENV)/bin/python:
 	@$(PYTHON) -c 'import sys; sys.exit(0 if sys.version_info >= (3, 11) else "Burnish needs Python 3.11 or newer; this is " + sys.version.split()[0] + ". Install it (Debian, Ubuntu: apt install python3.11) and run: make PYTHON=python3.11 ...")'

@@ -10,7 +10,7 @@ import sys
 import typer
 
 from burnish import __version__
-from burnish.cli import inspecting, running, training, verbs
+from burnish.cli import inspecting, preview, running, training, verbs
 from burnish.errors import BurnishError
 
 app = typer.Typer(
@@ -20,6 +20,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     rich_markup_mode=None,
 )
+data_app = typer.Typer(help="Look at training rows as a model will see them.", no_args_is_help=True)
 merge_app = typer.Typer(help="Combine the weights of several models.", no_args_is_help=True)
 
 app.command("run")(running.run)
@@ -33,6 +34,8 @@ app.command("sample")(verbs.sample)
 app.command("evaluate")(verbs.evaluate)
 merge_app.command("average")(verbs.average)
 app.add_typer(merge_app, name="merge")
+data_app.command("preview")(preview.preview)
+app.add_typer(data_app, name="data")
 
 
 def _version(wanted: bool) -> None:

@@ -8,19 +8,17 @@ bit. What has no score (too long, not encodable, not finite) is unscored with it
 
 from __future__ import annotations
 
-import json
 import math
 from collections import OrderedDict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from burnish.chat import Chat, load_chat
 from burnish.errors import ChatError, DataError, ModelError
 from burnish.protocols import Work
-from burnish.records import Judgement, Message, Prompt, Response, Weights, content_id, dropped
+from burnish.records import Judgement, Message, Prompt, Response, Weights, content_id, context_length, dropped
 from burnish.runs import Outcome, compute, parallel
 
 if TYPE_CHECKING:
@@ -87,7 +85,7 @@ class RewardModel:
     def score(self, texts: Sequence[Texts], *, work: Work | None = None) -> list[float | str]:
         """The score of each (context, response), or the reason why it has none."""
         values: list[float | str] = [""] * len(texts)
-        chat, room = _chat(self), _context(self.weights.path, self.weights.id)
+        chat, room = _chat(self), context_length(self.weights.path)
         groups: dict[Tokens, dict[Tokens, list[int]]] = {}
         for place, (context, response) in enumerate(texts):
             encoded = _encode(chat, context, response)
@@ -209,15 +207,3 @@ def _loaded(weights: Weights, dtype: str, device: str) -> PreTrainedModel:
 @lru_cache(maxsize=8)
 def _chat(judge: RewardModel) -> Chat:
     return load_chat(judge.weights.path, format=judge.format)
-
-
-@lru_cache(maxsize=8)
-def _context(path: str, identity: str) -> int:
-    file = Path(path) / "config.json"
-    try:
-        config = json.loads(file.read_text("utf-8"))
-    except (OSError, ValueError) as error:
-        raise ModelError(f"{file} cannot be read ({error}); give a model folder in Hugging Face layout") from error
-    text = config.get("text_config") or config
-    found = [text.get(name) for name in ("max_position_embeddings", "n_positions", "n_ctx") if text.get(name)]
-    return int(found[0]) if found else 1 << 62

@@ -13,7 +13,7 @@ log-probabilities. Called by recipes, `evaluate` and the command line. See docs/
     local_draw        a token from its logits
 """
 
-from burnish.llm.local import Local, context_of
+from burnish.llm.local import Local
 from burnish.llm.sample import sample_responses
 
-__all__ = ["Local", "context_of", "sample_responses"]
+__all__ = ["Local", "sample_responses"]

@@ -8,13 +8,11 @@ A model is loaded once a process and kept for the next call.
 
 from __future__ import annotations
 
-import json
 import logging
 from collections import OrderedDict
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
-from pathlib import Path
 from typing import Any
 
 import torch
@@ -27,7 +25,17 @@ from burnish.llm.randomness import key, uniforms
 from burnish.llm.styles import STYLES, ChatStyle, CompletionStyle
 from burnish.models import dtype_named, load_causal
 from burnish.protocols import Work
-from burnish.records import Demonstration, Prompt, Response, Sampling, Weights, content_id, plain
+from burnish.records import (
+    Demonstration,
+    Prompt,
+    Response,
+    Sampling,
+    Weights,
+    content_id,
+    context_length,
+    model_config,
+    plain,
+)
 from burnish.runs import compute, parallel
 
 logger = logging.getLogger(__name__)
@@ -71,7 +79,7 @@ class Local:
 
     def refuse(self, prompts: Sequence[Prompt], sampling: Sampling) -> list[tuple[Prompt, str, str]]:
         """Prompts that `answer` leaves out, each with a reason and a word of detail; nothing is ever truncated."""
-        style, room = _style(self), context_of(self.weights)
+        style, room = _style(self), context_length(self.weights.path)
         refused = []
         for prompt in prompts:
             length = len(style.encode(prompt))
@@ -100,7 +108,7 @@ class Local:
         style, here = _style(self), compute()
         encoded = [style.encode(prompt) for prompt in asked]
         item = torch.finfo(dtype_named(here.dtype)).bits // 8
-        size = size_of(_config(self.weights.path, self.weights.id), item)
+        size = size_of(model_config(self.weights.path), item)
         batches = plan([len(ids) for ids in encoded], n, sampling.max_new_tokens, size)
         calls = [
             (self, [encoded[i] for i in b.prompts], [asked[i].id for i in b.prompts], b, sampling) for b in batches
@@ -207,20 +215,3 @@ def _style(client: Local) -> ChatStyle | CompletionStyle:
     if client.style == "chat":
         return ChatStyle(load_chat(client.weights.path, format=client.format))
     return CompletionStyle(load_tokens(client.weights.path), client.examples)
-
-
-@lru_cache(maxsize=8)
-def _config(path: str, identity: str) -> dict[str, Any]:
-    file = Path(path) / "config.json"
-    try:
-        return json.loads(file.read_text("utf-8"))
-    except (OSError, ValueError) as error:
-        raise ModelError(f"{file} cannot be read ({error}); give a model folder in Hugging Face layout") from error
-
-
-def context_of(weights: Weights) -> int:
-    """How many tokens the model holds, prompt and answer together; a config that names no limit has none."""
-    config = _config(weights.path, weights.id)
-    text = config.get("text_config") or config
-    found = [text.get(name) for name in ("max_position_embeddings", "n_positions", "n_ctx") if text.get(name)]
-    return int(found[0]) if found else 1 << 62

@@ -26,7 +26,7 @@ from burnish.records.nouns import (
     plain,
 )
 from burnish.records.table import from_plain, read_parquet, schema, write_jsonl, write_parquet
-from burnish.records.weights import weights_in
+from burnish.records.weights import context_length, model_config, weights_in
 
 __all__ = [
     "ROLES",
@@ -46,8 +46,10 @@ __all__ = [
     "Score",
     "Weights",
     "content_id",
+    "context_length",
     "dropped",
     "from_plain",
+    "model_config",
     "plain",
     "read_demonstrations",
     "read_parquet",

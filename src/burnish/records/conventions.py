@@ -140,8 +140,9 @@ def _number(row: Row, name: str) -> float | None:
     value = row.get(name)
     if value is None:
         return None
-    if isinstance(value, bool) or not isinstance(value, (int, float)) or not math.isfinite(value):
-        raise Unfit(f"{name} must be a finite number, found {value!r}")
+    # a whole number of hundreds of digits is JSON too, and no float
+    if isinstance(value, bool) or not isinstance(value, (int, float)) or not abs(value) <= sys.float_info.max:
+        raise Unfit(f"{name} must be a finite number, found {str(value)[:40]!r}")
     return float(value)
 
 

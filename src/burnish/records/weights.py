@@ -1,4 +1,4 @@
-"""The content id of a folder of weights, from the files alone (no tensor library is loaded)."""
+"""A folder of weights by its files alone: content id, config, context (no tensor library is loaded)."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ import json
 from pathlib import Path
 from typing import Any
 
+from burnish.errors import ModelError
 from burnish.records.nouns import Weights, content_id
 
 # Keys of config.json that say who wrote it, not what it computes.
@@ -69,3 +70,27 @@ def weights_in(folder: Path) -> Weights | None:
         if (folder / name).exists()
     }
     return Weights(path=str(folder), id=content_id({"tensors": tensors, "config": config, "speech": speech}), kind=kind)
+
+
+def model_config(folder: Path | str) -> dict[str, Any]:
+    """config.json of a model folder.
+
+    Raises:
+        ModelError: it is missing or is no JSON object.
+    """
+    file = Path(folder) / "config.json"
+    try:
+        config = json.loads(file.read_text("utf-8"))
+    except (OSError, ValueError) as error:
+        raise ModelError(f"{file} cannot be read ({error}); give a model folder in Hugging Face layout") from error
+    if not isinstance(config, dict):
+        raise ModelError(f"{file} is no JSON object; give a model folder in Hugging Face layout")
+    return config
+
+
+def context_length(folder: Path | str) -> int:
+    """How many tokens the model of a folder holds, prompt and answer together; 2^62 where its config names no limit."""
+    config = model_config(folder)
+    text = config.get("text_config") or config
+    found = [text.get(name) for name in ("max_position_embeddings", "n_positions", "n_ctx") if text.get(name)]
+    return int(found[0]) if found else 1 << 62
