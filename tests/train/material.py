@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 import torch
 
 from burnish.models import weights_of
-from burnish.records import Candidate, Demonstration, Message, Preference, Weights
+from burnish.records import Attribute, Candidate, Demonstration, Message, Preference, Weights
 
 CHATML = (
     "{% for message in messages %}<|im_start|>{{ message['role'] }}\n{{ message['content'] }}<|im_end|>\n{% endfor %}"
@@ -115,4 +115,24 @@ def preferences(count: int = 10, ways: tuple[int, ...] = (2, 3)) -> list[Prefere
             candidates.append(Candidate(role=role, messages=messages))
         context = (said("system", "Sum."), said("user", f"{i} + 2"))
         rows.append(Preference(prompt=f"p{i}", context=context, candidates=tuple(candidates), strength=3))
+    return rows
+
+
+def rated_preferences(count: int = 10, ways: tuple[int, ...] = (2, 3)) -> list[Preference]:
+    """`preferences` with a strength of each level, a margin (0 too), and a score from 0 to 10 of each answer."""
+    rows = []
+    for i, row in enumerate(preferences(count, ways)):
+        scores = (9.5, 6.5 - i % 3, 1.0 + i % 4)[-len(row.candidates) :]
+        candidates = tuple(replace(c, score=s) for c, s in zip(row.candidates, scores, strict=True))
+        rows.append(replace(row, id="", candidates=candidates, strength=1 + i % 4, margin=0.6 * (i % 3)))
+    return rows
+
+
+def rated_demonstrations(count: int = 10) -> list[Demonstration]:
+    """`demonstrations` with the label 1 or 0, and with two attributes of which some rows have one only."""
+    rows = []
+    for i, row in enumerate(demonstrations(count)):
+        graded = (Attribute(name="helpfulness", value=float(i % 5)), Attribute(name="verbosity", value=3.5 - i % 4))
+        given = (graded[:1], graded, graded, graded[1:])[i % 4]
+        rows.append(replace(row, id="", score=float(i % 3 > 0), attributes=given))
     return rows

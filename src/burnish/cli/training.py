@@ -41,6 +41,9 @@ def train(
     chat: Annotated[str, typer.Option(help="Chat format for a model without a template: chatml or llama3.")] = "chatml",
     on_error: Annotated[str, typer.Option(help="A malformed row: raise, or drop it and count it.")] = "raise",
     limit: Annotated[int, typer.Option(help="Only the first rows; 0 takes all.")] = 0,
+    track: Annotated[
+        str, typer.Option(help="Curves, besides metrics.jsonl: tensorboard, wandb, trackio, mlflow; or none.")
+    ] = "tensorboard",
     device: Annotated[str, typer.Option(help="auto, cpu or cuda.")] = "auto",
     dtype: Annotated[str, typer.Option(help="auto, float32, bfloat16, float16 or float64.")] = "auto",
     threads: Annotated[int, typer.Option(help="Torch threads; fixed at the first start. 0: automatic.")] = 0,
@@ -63,7 +66,7 @@ def train(
     for name, given in (("--model", model), ("--data", data)):
         if not given:
             raise SettingsError(f"{name} is missing; see burnish train --help")
-    job = _Job(method, model, data, settings, chat=chat, on_error=on_error, limit=limit)
+    job = _Job(method, model, data, settings, chat=chat, on_error=on_error, limit=limit, track=track)
     # One process trains; it gets the machine's cores.
     compute = choose_compute(device=device, dtype=dtype, threads=threads or None, workers=1)
     folder, listener = Path(out or f"runs/train-{method}"), Console()
@@ -95,13 +98,17 @@ class _Job:
     def steps(self, run: Any) -> Any:
         """The steps of the run; returns the trained weights."""
         from burnish.chat import has_template
-        from burnish.train import give_chat, take_rows, train_rows
+        from burnish.runs import Runtime
+        from burnish.train import give_chat, take_rows, tracker, train_rows
 
         rows = run.step("rows", take_rows, self.rows, self.left)
         start = self.model
         if not has_template(start.path):
             start = run.step("chat", give_chat, start, format=self.how["chat"])
-        return run.step(self.method, train_rows, start, rows, method=self.method, **asdict(self.settings))
+        names = tuple(name for name in self.how["track"].split(",") if name not in ("", "none"))
+        told = tracker(names, run.folder, name=f"{self.method} {run.folder.name}", settings=asdict(self.settings))
+        how = {"method": self.method, "track": Runtime(told), **asdict(self.settings)}
+        return run.step(self.method, train_rows, start, rows, **how)
 
 
 def described(settings: Any) -> dict[str, Any]:

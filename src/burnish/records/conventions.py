@@ -24,7 +24,7 @@ from __future__ import annotations
 
 import gzip
 import json
-import math
+import sys
 from collections.abc import Iterator
 from dataclasses import dataclass, fields
 from pathlib import Path
@@ -142,20 +142,21 @@ def _number(row: Row, name: str) -> float | None:
         return None
     # a whole number of hundreds of digits is JSON too, and no float
     if isinstance(value, bool) or not isinstance(value, (int, float)) or not abs(value) <= sys.float_info.max:
-        raise Unfit(f"{name} must be a finite number, found {str(value)[:40]!r}")
+        raise Unfit(f"{name} must be a finite number, found {value!r:.40}")
     return float(value)
 
 
 def _score(row: Row, role: str) -> float | None:
     """The score of an answer of a preference: chosen_score or score_chosen."""
-    return _number(row, next((n for n in (f"{role}_score", f"score_{role}") if row.get(n) is not None), ""))
+    named = [n for n in (f"{role}_score", f"score_{role}") if row.get(n) is not None]
+    return _number(row, named[0]) if named else None
 
 
 def _strength(row: Row) -> int | None:
     value = row.get("strength")
     if isinstance(value, str):
         value = {words: level for level, words in STRENGTHS.items()}.get(value.strip().lower(), value)
-    if value is not None and value not in STRENGTHS:
+    if value is not None and (not isinstance(value, (int, float)) or value not in STRENGTHS):
         raise Unfit(f"strength must be 1 to 4 or one of {', '.join(STRENGTHS.values())}; found {value!r}")
     return None if value is None else int(value)
 

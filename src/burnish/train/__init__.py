@@ -11,6 +11,7 @@ from burnish.train.optim import Optimiser, learning_rate
 from burnish.train.prepare_chat import check_stop_trained, give_chat, stop_probability
 from burnish.train.session import Loop, Session, open_session
 from burnish.train.supervised import fit, train_dpo, train_reward, train_sft
+from burnish.train.tracking import tracker
 
 __all__ = [
     "METHODS",
@@ -28,6 +29,7 @@ __all__ = [
     "packs",
     "stop_probability",
     "take_rows",
+    "tracker",
     "train_dpo",
     "train_reward",
     "train_rows",

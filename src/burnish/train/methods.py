@@ -15,7 +15,7 @@ from burnish.errors import ModelError, SettingsError
 from burnish.losses import critique_dpo_loss, dpo_loss, ipo_loss
 from burnish.protocols import Work
 from burnish.records import Demonstration, Preference, Weights
-from burnish.runs import Outcome
+from burnish.runs import Outcome, nearest
 from burnish.train.objectives import (
     AnchoredRanking,
     Attributes,
@@ -30,6 +30,7 @@ from burnish.train.objectives import (
 )
 from burnish.train.session import Loop
 from burnish.train.supervised import fit
+from burnish.train.tracking import Track
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -47,6 +48,14 @@ class Optimisation:
     max_length: int | None = None  # plumbing: tokens of a prompt and an answer; none is the model's context
     refuse_above: float = 0.01  # plumbing: share of rows that may be too long or malformed before training is refused
     pack_tokens: int = 8192  # plumbing: tokens of a pack
+    lora_rank: int = 0  # arXiv:2106.09685: rank of the adapters; 0 trains all weights
+    lora_alpha: float | None = None  # ASSUMED: none is twice the rank
+
+    def __post_init__(self) -> None:
+        if not getattr(self, "beta", 1.0) > 0:
+            raise SettingsError(f"beta is {self.beta}; it must be above 0")
+        if not 0 <= getattr(self, "label_smoothing", 0.0) <= 1:
+            raise SettingsError(f"label_smoothing is {self.label_smoothing}; it is a share of labels, from 0 to 1")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -210,24 +219,34 @@ METHODS: dict[str, Known] = {
 
 
 def train_rows(
-    base: Weights, rows: Sequence[Any], *, method: str, work: Work | None = None, **settings: Any
+    base: Weights,
+    rows: Sequence[Any],
+    *,
+    method: str,
+    work: Work | None = None,
+    track: Track | None = None,
+    **settings: Any,
 ) -> Outcome:
     """Step: train `base` on rows with a method of `METHODS`.
 
     Args:
         method: a name of `METHODS`.
+        track: told of every step.
         settings: fields of its settings class; what is not given has the default.
 
     Raises:
-        SettingsError: an unknown method.
+        SettingsError: an unknown method or setting, or a value out of range.
         ModelError: a reward model where a causal one is needed.
     """
     if method not in METHODS:
         raise SettingsError(f"there is no method {method!r}; there are {', '.join(METHODS)}")
     known = METHODS[method]
+    for name in settings:
+        if name not in (names := [f.name for f in fields(known.settings)]):
+            raise SettingsError(f"{method} has no setting {name!r}; {nearest(name, names)}")
     chosen = known.settings(**settings)
     built = known.build(chosen)
     if built.kind == "causal" and base.kind != "causal":
         raise ModelError(f"{base.path} is a {base.kind} model; {method} trains a causal one")
     shared = {f.name: getattr(chosen, f.name) for f in fields(Optimisation)}
-    return fit(base, rows, method=built, loop=Loop(**shared), work=work)
+    return fit(base, rows, method=built, loop=Loop(**shared), work=work, track=track)

@@ -21,6 +21,7 @@ from burnish.models import load_causal, load_reward, new_reward, prepare
 from burnish.protocols import Work
 from burnish.records import Dropped, Weights
 from burnish.runs import compute
+from burnish.train.adapters import add_lora
 from burnish.train.batch import Example, encode_all, optimiser_batches, packs
 from burnish.train.checkpoint import Progress, finite
 from burnish.train.objectives import Method, Place
@@ -49,6 +50,8 @@ class Loop:
         refuse_above: share of dropped rows above which training is refused.
         pack_tokens: token budget of a pack (plumbing, but sums are ordered by it, so it moves the last bits).
         checkpoint_steps: steps between checkpoints (runtime; no bit depends on it); None goes by the clock.
+        lora_rank: rank of the adapters that are trained in place of the weights; 0 trains the weights.
+        lora_alpha: scale of the adapters; None is twice the rank.
     """
 
     lr: float
@@ -64,6 +67,8 @@ class Loop:
     refuse_above: float = 1.0
     pack_tokens: int = 4096
     checkpoint_steps: int | None = None
+    lora_rank: int = 0
+    lora_alpha: float | None = None
 
     def __post_init__(self) -> None:
         check_schedule(schedule=self.schedule, warmup=self.warmup, lr=self.lr)
@@ -118,7 +123,8 @@ class Session:
         self.step += 1
         self.totals["tokens"] += told["tokens"]
         self.totals["computed_tokens"] += sum(e.tokens for e in batch)
-        self.progress.record({"step": self.step, "lr": rate, **told})
+        told = {"step": self.step, "lr": rate, **told}
+        self.progress.record(told)
         self.updating = False
         return told
 
@@ -178,6 +184,11 @@ def _load(base: Weights, method: Method, seed: int, chat: Chat) -> torch.nn.Modu
         if base.kind == "reward"
         else new_reward(base, seed=seed, heads=method.heads, spread=HEAD_SPREAD, **where)
     )
+    if (heads := model.config.num_labels) != method.heads:
+        raise ModelError(
+            f"{base.path} gives an answer {heads} scores, and this method trains {method.heads}; start from a reward "
+            "model of the same kind, or from a causal model"
+        )
     model.config.pad_token_id = model.config.get_text_config().pad_token_id = padding_id(chat, model)
     return model
 
@@ -215,6 +226,8 @@ def open_session(
     notices = _audited(chat)
     model = _load(base, method, loop.seed, chat)
     _own_memory(model)
+    if loop.lora_rank:
+        add_lora(model, rank=loop.lora_rank, alpha=loop.lora_alpha, seed=loop.seed)
     notices += [notice for notice in (prepare(model), _dropout(model)) if notice]
     context = getattr(model.config.get_text_config(), "max_position_embeddings", None)
     longest = min(n for n in (loop.max_length, context, 1 << 62) if n is not None)

@@ -15,8 +15,10 @@ from burnish.models import save_model
 from burnish.protocols import Work
 from burnish.records import Demonstration, Preference, Weights
 from burnish.runs import Outcome
+from burnish.train.adapters import FOLDER, merge_lora, save_lora
 from burnish.train.objectives import Contrast, Imitation, Method, Ranking
 from burnish.train.session import Loop, Session, open_session
+from burnish.train.tracking import Track
 
 
 def train_sft(base: Weights, rows: Sequence[Demonstration], *, work: Work | None = None, **loop: Any) -> Outcome:
@@ -67,6 +69,7 @@ def fit(
     method: Method,
     loop: Loop,
     work: Work | None = None,
+    track: Track | None = None,
 ) -> Outcome:
     """Train `base` on rows and write the weights, with `metrics.jsonl`, into `work.folder`.
 
@@ -74,6 +77,7 @@ def fit(
         base: the starting weights; they are not changed.
         rows: what to train on; rows that do not fit are dropped with a reason.
         work: what a step lends; without it nothing is written and only the numbers come back.
+        track: told of every step, such as `tracking.tracker`.
 
     Returns:
         No rows; `kept` counts the rows trained on, `dropped` holds the others, `metrics` numbers of the run.
@@ -85,7 +89,7 @@ def fit(
     """
     session = open_session(base, rows, method=method, loop=loop, work=work)
     try:
-        _train(session, work)
+        _train(session, work, track)
     except KeyboardInterrupt:
         session.save_if_whole()
         raise
@@ -93,6 +97,9 @@ def fit(
         learned = method.after(session.model, session.examples, session.place)
     weights = None
     if work is not None:
+        if loop.lora_rank:
+            save_lora(session.model, Path(work.folder) / FOLDER, base=base.id)
+            merge_lora(session.model)
         weights = save_model(session.model, Path(work.folder), tokenizer_from=Path(base.path))
         session.progress.publish(Path(work.folder))
     numbers = {**session.summary(), **learned, "notices": session.notices}
@@ -100,11 +107,13 @@ def fit(
     return Outcome(dropped=session.lost, taken=kept + len(session.lost), kept=kept, metrics=numbers, weights=weights)
 
 
-def _train(session: Session, work: Work | None) -> None:
+def _train(session: Session, work: Work | None, track: Track | None) -> None:
     """Go on from `session.step` to the last step."""
     steps = len(session.batches)
     while session.step < steps:
         told = session.update([session.examples[index] for index in session.batches[session.step]])
+        if track is not None:
+            track(told)
         if session.step < steps and session.progress.due(session.step):
             session.save()
         if work is not None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
@@ -20,6 +21,7 @@ from burnish.train.objectives.rating import label_of
 from burnish.train.reference import reference_logprobs
 
 PairLoss = Callable[..., Part]
+LOOK = 64  # plumbing: how many rows are looked at for an answer to another prompt
 
 
 @dataclass(slots=True, kw_only=True)
@@ -123,8 +125,9 @@ class RewardAware(Contrast):
 class Kto(Referenced):
     """KTO (arXiv:2402.01306) on answers that are desirable or not. Unit: the rows of the batch.
 
-    The reference point is the batch's mean log-ratio of prompts with the answer of another row. Which other row is
-    drawn once, from the seed (ASSUMED: the paper pairs within the batch), so its reference is computed once.
+    The reference point is the batch's mean log-ratio of prompts with the answer to another prompt. Which other row is
+    drawn once, from the seed (ASSUMED: the paper pairs within the batch), so its reference is computed once. A prompt
+    beside which no such answer fits into the context is left out of that mean.
     """
 
     beta: float = 0.1
@@ -140,22 +143,30 @@ class Kto(Referenced):
     def before(self, model: nn.Module, examples: Sequence[Example], place: Place) -> None:
         self.pack_tokens = place.pack_tokens
         order = [examples[i] for i in epoch_order(examples, seed=place.seed, epoch=-1)]
-        for one, other in zip(order, [*order[1:], order[0]], strict=True):
-            row = replace(one.row, responses=other.row.responses)
-            tokens = one.tokens - len(one.row.responses[0]) + len(other.row.responses[0])
-            self.strangers[one.id] = replace(other, id=f"{one.id} beside {other.id}", row=row, tokens=tokens)
-        if all(e.row.prompt == examples[0].row.prompt for e in examples):
-            raise DataError("all rows have one prompt; KTO's reference point needs answers to other prompts")
+        context = getattr(model.config.get_text_config(), "max_position_embeddings", None) or sys.maxsize
+        for at, one in enumerate(order):
+            for other in (order[(at + step) % len(order)] for step in range(1, min(len(order), LOOK))):
+                tokens = len(one.row.prompt) + len(other.row.responses[0])
+                if other.row.prompt != one.row.prompt and tokens <= context:
+                    row = replace(one.row, responses=other.row.responses)
+                    self.strangers[one.id] = replace(other, id=f"{one.id} beside {other.id}", row=row, tokens=tokens)
+                    break
+        if not self.strangers:
+            raise DataError(
+                "KTO's reference point needs answers to other prompts, and none was found that fits beside a row's "
+                "prompt; give rows with several prompts"
+            )
         # One call, since what is kept in the scratch folder is one file.
         Referenced.before(self, model, [*examples, *self.strangers.values()], place)
 
     def begin(self, model: nn.Module, batch: Sequence[Example], step: int) -> None:
         total = 0.0
         with torch.no_grad():
-            for part in packs([self.strangers[e.id] for e in batch], budget=self.pack_tokens):
+            others = [self.strangers[e.id] for e in batch if e.id in self.strangers]
+            for part in packs(others, budget=self.pack_tokens):
                 sums = response_sums(*self.compared(model, part), responses_here=len(part))
                 total = total + sums.ratio.double().sum()
-        self.z0 = torch.as_tensor(total) / len(batch)
+        self.z0 = torch.as_tensor(total) / max(1, len(others))
 
     def part(self, model: nn.Module, examples: Sequence[Example], units: int) -> Part:
         sums = response_sums(*self.compared(model, examples), responses_here=len(examples))
