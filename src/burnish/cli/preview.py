@@ -53,7 +53,8 @@ def preview(
     settings = override(METHODS[named].settings(), set_)
     folder = policy_weights(model).path
     codec = load_chat(folder, format=chat or None)
-    built = METHODS[named].build(settings)
+    known = METHODS["sft" if METHODS[named].teacher else named]
+    built = known.build(settings if known is METHODS[named] else known.settings())
     longest = settings.max_length or context_length(folder)
     examples, lost = encode_all(
         built.encode, codec, found.rows, max_length=longest, refuse_above=1.0, isolate=built.isolate

@@ -15,7 +15,7 @@ MethodName = Annotated[
     str,
     typer.Argument(
         help="sft, reward, reward-soft, reward-anchored, reward-attributes, reward-pointwise, dpo, ipo, critique-dpo, "
-        "rpo, kto."
+        "rpo, kto, distill."
     ),
 ]
 Model = Annotated[str, typer.Option(help="Where training starts: a folder in Hugging Face layout, or a hub id.")]
@@ -33,6 +33,7 @@ def train(
     *,
     model: Model = "",
     data: Data = "",
+    teacher: Annotated[str, typer.Option(help="For distill: the model to learn from, a folder or a hub id.")] = "",
     out: Annotated[str, typer.Option(help="Run folder. Default: runs/train-METHOD. The same command goes on.")] = "",
     set_: Annotated[list[str], typer.Option("--set", help="A setting: key=value. May be repeated.")] = [],  # noqa: B006
     show: Annotated[
@@ -66,7 +67,7 @@ def train(
     for name, given in (("--model", model), ("--data", data)):
         if not given:
             raise SettingsError(f"{name} is missing; see burnish train --help")
-    job = _Job(method, model, data, settings, chat=chat, on_error=on_error, limit=limit, track=track)
+    job = _Job(method, model, data, settings, chat=chat, on_error=on_error, limit=limit, track=track, teacher=teacher)
     # One process trains; it gets the machine's cores.
     compute = choose_compute(device=device, dtype=dtype, threads=threads or None, workers=1)
     folder, listener = Path(out or f"runs/train-{method}"), Console()
@@ -94,6 +95,7 @@ class _Job:
         found = read(Path(data), on_error=how["on_error"])
         self.rows, self.left = list(found.rows)[: how["limit"] or None], list(found.dropped)
         self.model = policy_weights(model)
+        self.teacher = policy_weights(how["teacher"]) if how["teacher"] else None
 
     def steps(self, run: Any) -> Any:
         """The steps of the run; returns the trained weights."""
@@ -108,6 +110,8 @@ class _Job:
         names = tuple(name for name in self.how["track"].split(",") if name not in ("", "none"))
         told = tracker(names, run.folder, name=f"{self.method} {run.folder.name}", settings=asdict(self.settings))
         how = {"method": self.method, "track": Runtime(told), **asdict(self.settings)}
+        if self.teacher is not None:
+            how["teacher"] = self.teacher
         return run.step(self.method, train_rows, start, rows, **how)
 
 

@@ -14,7 +14,7 @@ from burnish.models.load import (
     new_reward,
     resize_vocabulary,
 )
-from burnish.models.logprobs import response_scores, token_logprobs
+from burnish.models.logprobs import response_scores, token_logits, token_logprobs
 from burnish.models.pack import Pack, Row, build_pack, packed_tokens
 from burnish.models.probe import prepare
 from burnish.models.speed import matrix_rate
@@ -47,6 +47,7 @@ __all__ = [
     "tiny_model",
     "tiny_model_folder",
     "tiny_tokenizer",
+    "token_logits",
     "token_logprobs",
     "weights_of",
 ]

@@ -7,6 +7,7 @@ they differ, or the packed core refuses, the model keeps plain batches and the n
 from __future__ import annotations
 
 import warnings
+from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 import torch
@@ -14,7 +15,7 @@ import torch
 from burnish.errors import ModelError
 from burnish.models.attention import NAME
 from burnish.models.forward import CORES, Core, packed_forward, read_plain
-from burnish.models.head import selected_logprobs, table_logprobs
+from burnish.models.head import selected_logprobs, shape_logits, table_logprobs
 from burnish.models.pack import Pack, Row, build_pack
 from burnish.models.probe import prepare
 
@@ -84,38 +85,59 @@ def token_logprobs(
     Raises:
         ModelError: a row is longer than the model's context.
     """
-    core = _core(model)
+    core, wanted = _core(model), _wanted(pack, select)
     _check_length(model, pack)
-    wanted = torch.arange(pack.targets.shape[0])
-    if select is not None:
-        select = select.to(wanted.device)
-        wanted = wanted[select]
     parts = _by_threshold(pack, core.threshold)
     if parts is not None:
-        whole = _merge_tokens(model, pack, parts, chunk)
+        whole = _merge_tokens(pack, parts, lambda part: token_logprobs(model, part, chunk=chunk))
         return whole[wanted.to(whole.device)]
-    targets, full = pack.targets, core.head is None
-    if core.packed:
-        states = packed_forward(model, pack, logits=full)
-        states = states.index_select(0, pack.read[wanted].to(states.device))
-        targets = targets[wanted].to(states.device)
-    else:
-        states, places = read_plain(model, pack, True, logits=full)
-        back = torch.empty_like(places)
-        back[places] = torch.arange(len(places))
-        states = states.index_select(0, back[wanted].to(states.device))
-        targets = targets[wanted].to(states.device)
-    if full:
+    states = _states(model, pack, wanted)
+    targets = pack.targets[wanted].to(states.device)
+    if core.head is None:
         return table_logprobs(states, targets)
     return selected_logprobs(model.get_output_embeddings(), states, targets, core.head, chunk=chunk)
 
 
+def token_logits(model: PreTrainedModel, pack: Pack, *, select: torch.Tensor | None = None) -> torch.Tensor:
+    """Logits that predict every response token, or the selected ones: [N, V] or [K, V], arguments as `token_logprobs`.
+
+    The table is as large as it looks; `token_logprobs` needs no table.
+    """
+    core, wanted = _core(model), _wanted(pack, select)
+    _check_length(model, pack)
+    parts = _by_threshold(pack, core.threshold)
+    if parts is not None:
+        whole = _merge_tokens(pack, parts, lambda part: token_logits(model, part))
+        return whole[wanted.to(whole.device)]
+    states = _states(model, pack, wanted)
+    return states if core.head is None else shape_logits(model.get_output_embeddings()(states), core.head)
+
+
+def _wanted(pack: Pack, select: torch.Tensor | None) -> torch.Tensor:
+    """Indices of the selected response tokens."""
+    wanted = torch.arange(pack.targets.shape[0])
+    return wanted if select is None else wanted[select.to(wanted.device)]
+
+
+def _states(model: PreTrainedModel, pack: Pack, wanted: torch.Tensor) -> torch.Tensor:
+    """[K, H] hidden states that predict the wanted response tokens; [K, V] logits where the head has no known form."""
+    core = _core(model)
+    full = core.head is None
+    if core.packed:
+        states = packed_forward(model, pack, logits=full)
+        return states.index_select(0, pack.read[wanted].to(states.device))
+    states, places = read_plain(model, pack, True, logits=full)
+    back = torch.empty_like(places)
+    back[places] = torch.arange(len(places))
+    return states.index_select(0, back[wanted].to(states.device))
+
+
 def _merge_tokens(
-    model: PreTrainedModel, pack: Pack, parts: list[tuple[Pack, torch.Tensor]], chunk: int | None
+    pack: Pack, parts: list[tuple[Pack, torch.Tensor]], of: Callable[[Pack], torch.Tensor]
 ) -> torch.Tensor:
     values, places = [], []
     for part, numbers in parts:
-        values.append(token_logprobs(model, part, chunk=chunk))
+        values.append(of(part))
         places.append(torch.isin(pack.token_response, numbers).nonzero()[:, 0])
     value, place = torch.cat(values), torch.cat(places)
     return value[place.argsort().to(value.device)]

@@ -20,6 +20,7 @@ from burnish.train.objectives import (
     AnchoredRanking,
     Attributes,
     Contrast,
+    Distillation,
     Imitation,
     Kto,
     Method,
@@ -157,13 +158,21 @@ class KtoSettings(Optimisation):
     mask_formatting: bool = False  # not in the paper
 
 
+@dataclass(frozen=True, kw_only=True)
+class Distil(Optimisation):
+    """Distillation by token from --teacher (Gemma 2, arXiv:2408.00118)."""
+
+    top_k: int = 0  # ASSUMED: the teacher's likeliest tokens; 0 uses the whole distribution
+
+
 @dataclass(frozen=True)
 class Known:
-    """A method by name: the noun it reads, its settings, and how it is built from them."""
+    """A method by name: the noun it reads, its settings, how it is built from them, and whether it needs a teacher."""
 
     noun: type
     settings: type[Any]
-    build: Callable[[Any], Method]
+    build: Callable[..., Method]
+    teacher: bool = False
 
 
 def _dpo(s: Dpo) -> Method:
@@ -189,6 +198,9 @@ def _anchored(s: AnchoredReward) -> Method:
 
 
 METHODS: dict[str, Known] = {
+    "distill": Known(
+        Demonstration, Distil, lambda s, teacher: Distillation(teacher=teacher, top_k=s.top_k), teacher=True
+    ),
     "sft": Known(Demonstration, Sft, lambda s: Imitation(weighting=s.weighting, noise=s.noise, seed=s.seed)),
     "reward": Known(Preference, Reward, lambda s: Ranking(margin=s.margin, penalty=s.penalty, isolate=s.isolate)),
     "reward-soft": Known(Preference, SoftReward, lambda s: SoftRanking()),
@@ -223,6 +235,7 @@ def train_rows(
     rows: Sequence[Any],
     *,
     method: str,
+    teacher: Weights | None = None,
     work: Work | None = None,
     track: Track | None = None,
     **settings: Any,
@@ -231,6 +244,7 @@ def train_rows(
 
     Args:
         method: a name of `METHODS`.
+        teacher: the weights that `distill` learns from; no other method takes one.
         track: told of every step.
         settings: fields of its settings class; what is not given has the default.
 
@@ -245,7 +259,9 @@ def train_rows(
         if name not in (names := [f.name for f in fields(known.settings)]):
             raise SettingsError(f"{method} has no setting {name!r}; {nearest(name, names)}")
     chosen = known.settings(**settings)
-    built = known.build(chosen)
+    if known.teacher != (teacher is not None):
+        raise SettingsError(f"{method} {'needs' if known.teacher else 'takes no'} teacher: --teacher DIR_OR_HUB_ID")
+    built = known.build(chosen, *([teacher] if known.teacher else []))
     if built.kind == "causal" and base.kind != "causal":
         raise ModelError(f"{base.path} is a {base.kind} model; {method} trains a causal one")
     shared = {f.name: getattr(chosen, f.name) for f in fields(Optimisation)}

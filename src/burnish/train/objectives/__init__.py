@@ -4,6 +4,7 @@ A method is a loss plus a collation; the loop in `supervised` is the same for al
 """
 
 from burnish.train.objectives.contrast import Contrast, Kto, RewardAware
+from burnish.train.objectives.distillation import Distillation
 from burnish.train.objectives.imitation import Imitation
 from burnish.train.objectives.method import Method, Place
 from burnish.train.objectives.ranking import AnchoredRanking, Ranking, SoftRanking
@@ -13,6 +14,7 @@ __all__ = [
     "AnchoredRanking",
     "Attributes",
     "Contrast",
+    "Distillation",
     "Imitation",
     "Kto",
     "Method",
