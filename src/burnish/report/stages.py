@@ -12,7 +12,7 @@ from burnish.report.charts import Figure, Mark, interval_chart
 from burnish.report.reading import NARROW, Evidence, number, percent, points, round_of, short_name
 
 ALL = "all"
-STAGES = {"sft": "SFT", "dpo": "DPO", "average": "averaged"}
+STAGES = {"sft": "SFT", "dpo": "DPO", "average": "averaged", "format-scores": "format"}
 STYLES = {"sft": ("s-sft", "square"), "dpo": ("s-dpo", "triangle"), "average": ("s-average", "circle")}
 BASE_STYLE = ("s-base", "diamond")
 # Scores that are not of a stage on held-out tasks: `dev-*` is what the promotion looks at.
