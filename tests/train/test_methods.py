@@ -519,8 +519,8 @@ BAD_ROWS = {
         changed(rated_demonstrations(), attributes=(Attribute(name="wit", value=1.0),)),
         ("its attributes are wit", "set names"),
     ),
-    "no chosen reward": ("rpo", {}, scored(3, 0, None), ("no rewards", "chosen_score and rejected_score")),
-    "no rejected reward": ("rpo", {}, scored(3, -1, None), ("no rewards", "chosen_score and rejected_score")),
+    "no chosen reward": ("rpo", {}, scored(3, 0, None), ("no reward for an answer", "_score")),
+    "no rejected reward": ("rpo", {}, scored(3, -1, None), ("no reward for an answer", "rejected_score")),
     **{
         f"{name}, label {label}": (name, {}, changed(rated_demonstrations(), score=label), (said_here, *LABELS))
         for name in ("reward-pointwise", "kto")

@@ -79,7 +79,7 @@ def train(
     }
     run = Run(folder, compute=compute, on_change=on_change, listener=listener, about={**about, "simulated": []})
     final = play(run, lambda: job.steps(run), listener)
-    finish(folder, final, as_json)
+    finish(folder, final, method, as_json)
 
 
 class _Job:
@@ -137,7 +137,7 @@ def print_settings(method: str, settings: Any) -> None:
         print(f"{name:<20}{shown:<14} {told['source']}")
 
 
-def finish(folder: Path, final: Path, as_json: bool) -> None:
+def finish(folder: Path, final: Path, method: str, as_json: bool) -> None:
     """Print what came of it, and where it is."""
     from burnish.cli.console import counted, summary
     from burnish.cli.running import as_object
@@ -151,7 +151,7 @@ def finish(folder: Path, final: Path, as_json: bool) -> None:
     to = sys.stderr if as_json else sys.stdout
     print(f"{last.name}: {counted(last.note['counts'])}; {summary(last.note['metrics'])}", file=to)
     if as_json:
-        print(json.dumps(as_object(view, last.name, final, page), ensure_ascii=False))
+        print(json.dumps(as_object(view, f"train {method}", final, page), ensure_ascii=False))
     print(f"report  {page}", file=to)
     if last.kind == "causal":
         print(f"burnish chat {shlex.quote(str(final))}", file=to)

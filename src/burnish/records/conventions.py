@@ -175,7 +175,8 @@ def _attributes(row: Row) -> tuple[Attribute, ...]:
     """The column attributes, else HelpSteer's columns."""
     given = row.get("attributes")
     if given is None:
-        given = {name: row[name] for name in HELPSTEER if row.get(name) is not None}
+        rated = row.get("prompt") is not None and row.get("response") is not None
+        given = {name: row[name] for name in HELPSTEER if rated and row.get(name) is not None}
     if not isinstance(given, dict):
         raise Unfit(f"attributes must be an object of numbers by name, found {given!r}")
     return tuple(Attribute(name=name, value=_number(given, name)) for name in given if given[name] is not None)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -21,6 +21,7 @@ from burnish.train.objectives.rating import label_of
 from burnish.train.reference import reference_logprobs
 
 PairLoss = Callable[..., Part]
+KINDS = ("desirable", "undesirable")
 LOOK = 64  # plumbing: how many rows are looked at for an answer to another prompt
 
 
@@ -110,10 +111,11 @@ class RewardAware(Contrast):
     sft_weight: float = 0.0
 
     def encode(self, chat: Chat, row: Preference) -> Example:
-        given = (row.candidates[0].score, row.candidates[-1].score)
-        if None in given:
-            raise DataError(f"row {row.id} has no rewards; give the columns chosen_score and rejected_score")
-        return replace(encode_pair(chat, row), values=tuple(float(v) for v in given if v is not None))
+        best, worst = row.candidates[0], row.candidates[-1]
+        without = [f"{candidate.role}_score" for candidate in (best, worst) if candidate.score is None]
+        if without:
+            raise DataError(f"row {row.id} has no reward for an answer; give the column {' and '.join(without)}")
+        return replace(encode_pair(chat, row), values=(float(best.score or 0.0), float(worst.score or 0.0)))
 
     def settle(self, sums: PairSums, examples: Sequence[Example], units: int) -> Part:
         chosen, rejected = column(examples, sums.chosen.device).view(len(examples), 2).unbind(1)
@@ -174,3 +176,9 @@ class Kto(Referenced):
         weights = {"desirable_weight": self.desirable_weight, "undesirable_weight": self.undesirable_weight}
         loss, found = kto_loss(sums, desirable, self.z0, responses=units, beta=self.beta, **weights)
         return loss, {**found, "z0": self.z0.to(loss) * len(examples)}
+
+    def metrics(self, sums: Mapping[str, float], units: int) -> dict[str, float]:
+        """Means over the rows; the rewards of each kind over the rows of that kind."""
+        told = {name: value / units for name, value in sums.items() if name not in KINDS}
+        rewards = {f"{kind}_reward": sums[f"{kind}_reward"] / max(1.0, sums[kind]) for kind in KINDS}
+        return {**told, **rewards}
