@@ -4,8 +4,8 @@
 
 Head: log-probabilities of 8,192 tokens, width 4,096, vocabulary 151,936, forward and backward in bfloat16. On an H100
 others publish 192 ms and 6.1 GiB (Liger), 167 ms and 13.1 GiB (TRL, chunked); the bare product takes 42 ms. SFT: a
-model of Qwen3-0.6B's shape, packs of 8,192 tokens, tokens a second with the optimiser's step. DPO: rows whose prompt is four
-times an answer, shared against repeated prompts. Without a CUDA device it says so and measures nothing.
+model of Qwen3-0.6B's shape, packs of 8,192 tokens, tokens a second with the optimiser's step. DPO: rows whose prompt is
+four times an answer, shared against repeated prompts. Without a CUDA device it says so and measures nothing.
 """
 
 from __future__ import annotations
