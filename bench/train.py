@@ -17,6 +17,7 @@ from __future__ import annotations
 import argparse
 import gzip
 import json
+import logging
 import os
 import statistics
 import subprocess
@@ -31,6 +32,7 @@ from typing import Any
 os.environ.setdefault("HF_HUB_OFFLINE", "1")
 os.environ.setdefault("HF_HUB_DISABLE_TELEMETRY", "1")
 os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
+os.environ.setdefault("HF_DATASETS_DISABLE_PROGRESS_BARS", "1")
 
 import numpy as np
 import torch
@@ -202,11 +204,13 @@ def theirs(method: str, folder: Path, *, live: bool) -> Side:
     def features(rows: list[Example]) -> list[dict[str, Any]]:
         out = []
         for e in rows:
-            prompt, (first, *second) = list(e.row.prompt), [list(r) for r in e.row.responses]
+            prompt = list(e.row.prompt)
+            # A ranked row's answers stand in a shuffled order.
+            answers = [list(e.row.responses[e.ranks.index(rank)]) for rank in sorted(e.ranks)]
             if method == "sft":
-                out.append({"input_ids": prompt + first, "labels": [-100] * len(prompt) + _labels(e, 0)})
+                out.append({"input_ids": prompt + answers[0], "labels": [-100] * len(prompt) + _labels(e, 0)})
             elif method == "reward":
-                out.append({"chosen_ids": prompt + first, "rejected_ids": prompt + second[0]})
+                out.append({"chosen_ids": prompt + answers[0], "rejected_ids": prompt + answers[1]})
             else:
                 row = {"prompt_ids": prompt, "chosen_ids": _trained(e, 0), "rejected_ids": _trained(e, 1)}
                 if e.id in known:
@@ -362,6 +366,7 @@ def main() -> None:
     parser.add_argument("--measure-memory", default="", help=argparse.SUPPRESS)
     parser.add_argument("--folder", default="", help=argparse.SUPPRESS)
     asked = parser.parse_args()
+    logging.disable(logging.WARNING)
     torch.set_num_threads(THREADS)
     set_compute(choose_compute(device="cpu", dtype="float32", threads=THREADS, workers=1))
     pairs = read_pairs(600)
