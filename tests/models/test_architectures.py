@@ -12,7 +12,7 @@ import pytest
 import torch
 import transformers
 
-from burnish.models import build_pack, prepare, token_logprobs
+from burnish.models import build_pack, prepare, token_logits, token_logprobs
 from burnish.models.forward import CORES
 from tests.models.flat import draw_rows, eager, flat_logprobs, gap
 
@@ -76,6 +76,8 @@ def test_packed_equals_plain(name: str) -> None:
         for share in (True, False):
             assert gap(token_logprobs(model, build_pack(rows, share_prefix=share)), wanted) < 1e-6, share
         assert gap(token_logprobs(model, build_pack(rows, causal=True)), flat_logprobs(twin, rows, causal=True)) < 1e-6
+        logits = token_logits(model, build_pack(rows))  # temperature, cap and scale of the head are in them
+        assert gap(logits.log_softmax(-1).gather(1, build_pack(rows).targets[:, None])[:, 0], wanted) < 1e-6
         # A negative control: the rows are not so alike that any order would do.
         assert gap(token_logprobs(model, build_pack(rows[::-1])), wanted) > 1e-3
     loss = token_logprobs(model, build_pack(rows)).sum()

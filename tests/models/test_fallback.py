@@ -9,7 +9,17 @@ import pytest
 import torch
 import transformers
 
-from burnish.models import attention, build_pack, forward, prepare, probe, response_scores, tiny_model, token_logprobs
+from burnish.models import (
+    attention,
+    build_pack,
+    forward,
+    prepare,
+    probe,
+    response_scores,
+    tiny_model,
+    token_logits,
+    token_logprobs,
+)
 from tests.models.flat import draw_rows, eager, flat_logprobs, flat_scores, gap
 
 SHARED = {"vocab_size": 61, "hidden_size": 32, "num_hidden_layers": 2, "pad_token_id": None, "bos_token_id": None}
@@ -58,6 +68,19 @@ def test_odd_architectures(kind: str, monkeypatch: pytest.MonkeyPatch) -> None:
     for (name, mine), theirs in zip(model.named_parameters(), twin.parameters(), strict=True):
         if theirs.grad is not None and float(theirs.grad.norm()) > 1e-6:
             assert gap(mine.grad, theirs.grad) < 1e-3, name
+
+
+@pytest.mark.parametrize("kind", ["mamba", "bloom"])
+def test_logits_fall_back(kind: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(forward, "PLAIN_TOKENS", 24)
+    model, rows = make(kind, ODD[kind][0]), draw_rows(61, SHAPES)
+    prepare(model)
+    pack, odd = build_pack(rows), torch.arange(28) % 2 == 1
+    with torch.no_grad():
+        logits = token_logits(model, pack)
+        chosen = logits.log_softmax(-1).gather(1, pack.targets[:, None])[:, 0]
+        assert logits.shape == (28, 61) and gap(chosen, flat_logprobs(eager(model), rows)) < 1e-4
+        assert gap(token_logits(model, pack, select=odd), logits[odd]) < 1e-6
 
 
 def test_reward_scores_fall_back() -> None:

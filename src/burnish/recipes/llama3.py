@@ -79,7 +79,7 @@ PAPER = Settings(
 
 # What a model of two million parameters needs instead: fewer rows, larger steps, answers so short that a digit decides.
 LAPTOP = {
-    "rounds": 3, "warm": 500, "annotated": 2000, "heldout_pairs": 400, "sampled": 1500, "samples": 10,
+    "rounds": 3, "warm": 500, "annotated": 2000, "heldout_pairs": 400, "sampled": 1800, "samples": 10,
     "new_tokens": 48, "similarity": 0.98, "apology_share": 0.15, "mixed": 1500, "reward_lr": 5e-4, "reward_epochs": 2,
     "reward_batch": 16, "sft_lr": 4e-4, "sft_epochs": 5, "sft_batch": 16, "dpo_lr": 1e-4, "dpo_batch": 32,
     "weight_decay": 0.01, "chat": "chatml", "batch_tokens": 4096,
