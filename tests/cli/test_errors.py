@@ -204,3 +204,38 @@ def test_average_of_unlike_models(refused: Said, tmp_path: Path) -> None:
     said = refused("merge", "average", str(tmp_path / "a"), str(tmp_path / "b"), "--out", str(tmp_path / "c"))
     assert str(tmp_path / "a") in said or str(tmp_path / "b") in said
     assert not (tmp_path / "c").exists()
+
+
+def test_no_file_can_be_made_there(refused: Said, smoke: dict, tmp_path: Path) -> None:
+    """/proc takes no files, whoever asks; said before anything is computed."""
+    if not Path("/proc/self").exists():
+        pytest.skip("no /proc on this machine")
+    rows, final = tmp_path / "rows.jsonl", smoke["object"]["final"]
+    rows.write_text('{"question": "1 + 1?", "answer": "#### 2"}\n')
+    assert "/proc" in refused("sample", "--model", final, "--prompts", str(rows), "--out", "/proc/x/y.jsonl")
+    assert "/proc" in refused("evaluate", "--model", final, "--data", str(rows), "--out", "/proc/z.jsonl")
+    assert "/proc" in refused("merge", "average", final, final, "--out", "/proc/m")
+
+
+def test_counts_below_one(refused: Said, tmp_path: Path) -> None:
+    for setting in ("rounds=0", "rounds=-1", "samples=0", "variants=0"):
+        name = setting.partition("=")[0]
+        assert f"{name} must be at least 1" in refused("run", "llama3", "--set", setting, "--out", str(tmp_path / "r"))
+    assert not (tmp_path / "r").exists()
+
+
+def test_a_folder_of_another_recipe(refused: Said, smoke: dict, tmp_path: Path) -> None:
+    rows = tmp_path / "rows.jsonl"
+    rows.write_text('{"prompt": "1 + 1?", "chosen": "2", "rejected": "3"}\n')
+    where = ["--model", smoke["object"]["final"], "--data", str(rows), "--out", str(smoke["folder"])]
+    said = refused("train", "reward", *where)
+    assert "holds a run of 'llama3', not of 'train reward'" in said
+
+
+def test_a_checker_needs_reference_answers(refused: Said, tmp_path: Path) -> None:
+    rows = tmp_path / "rows.jsonl"
+    rows.write_text("".join(json.dumps({"prompt": f"{i} + 1?"}) + "\n" for i in range(30)))
+    said = refused(
+        "run", "llama3", "--scale", "smoke", "--prompts", str(rows), "--annotator", "math", "--out", str(tmp_path / "r")
+    )
+    assert "none of the 30 prompts has one" in said and "reference" in said

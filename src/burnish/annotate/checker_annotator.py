@@ -11,6 +11,7 @@ from burnish.records import Judgement, Prompt, Response
 
 # A verified answer against a wrong one is as clear as a comparison can be (ASSUMED: the reports use people here).
 RIGHT_BEATS_WRONG = 4
+FULL_POINTS = 3.0  # of a right answer on the report's three-point scale (ASSUMED); a wrong one has none
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -45,6 +46,11 @@ class CheckerAnnotator:
             known = ", ".join(sorted(self.checkers))
             return Verdict(correct=None, reason=f"no checker {name!r} at hand (there is: {known})")
         return self.checkers[name].check(prompt, response)
+
+    def quality(self, prompt: Prompt, response: Response) -> float | None:
+        """Points for pruning: all or none; None where there is no verdict."""
+        correct = self.verdict(prompt, response).correct
+        return None if correct is None else FULL_POINTS * correct
 
     def rank(self, prompt: Prompt, responses: Sequence[Response]) -> Judgement:
         first, second = responses

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import shlex
 import sys
+from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
 from typing import Annotated, Any
@@ -65,6 +66,7 @@ def run(
         raise SettingsError(f"--scale {scale} is not known; {nearest(scale, SCALES)}")
     extra = [*([f"chat={chat}"] if chat else []), *([f"seed={seed}"] if seed else [])]
     settings = override(module.scale(scale), [*set_, *extra])
+    check_counts(settings)
     asked = people.Asked(policy=policy, prompts=prompts, heldout=heldout, annotator=annotator)
     if dry_run:
         print_plan(module, settings, asked)
@@ -83,6 +85,16 @@ def run(
     opened = Run(folder, compute=compute, on_change=on_change, listener=listener, about=about)
     final = play(opened, lambda: module.recipe(opened, settings, chosen.workers), listener)
     finish(folder, final, recipe, as_json)
+
+
+def check_counts(settings: Any) -> None:
+    """Raise `SettingsError` for a count that cannot be: every whole number but the seed is at least 1, `warm` 0."""
+    from burnish.errors import SettingsError
+
+    for name, value in vars(settings).items():
+        least = {"warm": 0}.get(name, 1)
+        if type(value) is int and name != "seed" and value < least:
+            raise SettingsError(f"--set {name}={value}: {name} must be at least {least}")
 
 
 def play(run: Any, steps: Callable[[], Any], listener: Any) -> Path:
@@ -117,6 +129,13 @@ def finish(folder: Path, final: Path, recipe: str, as_json: bool) -> None:
     for step in view.steps:
         if "skipped" in step.note:
             print(f"{step.name}: {step.note['skipped']}", file=to)
+    compared = [step.note for step in view.steps if step.name.endswith("-preferences") and "skipped" not in step.note]
+    if compared and not any(note["counts"]["kept"] for note in compared):
+        reasons = Counter[str]()
+        for note in compared:
+            reasons.update({**note["counts"]["dropped"], **note["counts"]["unscored"]})
+        told = ", ".join(f"{number} {reason}" for reason, number in reasons.most_common()) or "no two answers differed"
+        print(f"nothing was trained: no comparison had a winner ({told}); try a stronger --policy", file=to)
     if as_json:
         print(json.dumps(as_object(view, recipe, final, page), ensure_ascii=False))
     print(f"report  {page}", file=to)

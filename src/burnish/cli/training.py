@@ -11,6 +11,8 @@ from typing import Annotated, Any
 
 import typer
 
+FEW_STEPS = 5  # below it, the defaults for large files were probably not meant
+
 MethodName = Annotated[
     str,
     typer.Argument(
@@ -150,6 +152,10 @@ def finish(folder: Path, final: Path, method: str, as_json: bool) -> None:
     last = view.steps[-1]
     to = sys.stderr if as_json else sys.stdout
     print(f"{last.name}: {counted(last.note['counts'])}; {summary(last.note['metrics'])}", file=to)
+    steps, rows = last.note["metrics"].get("steps", 0), last.note["counts"]["kept"]
+    if steps < FEW_STEPS:
+        hint = f"only {steps} updates on {rows} rows: lower batch_rows or raise epochs (--set) if that was not meant"
+        print(hint, file=sys.stderr)
     if as_json:
         print(json.dumps(as_object(view, f"train {method}", final, page), ensure_ascii=False))
     print(f"report  {page}", file=to)

@@ -88,6 +88,7 @@ def sample(
     from burnish.llm import sample_responses
     from burnish.records import Sampling, read_prompts, write_jsonl
 
+    _check_place(out.parent)
     rows = list(read_prompts(prompts).rows)
     sampling = Sampling(temperature=temperature, top_p=top_p, max_new_tokens=max_new_tokens, seed=seed)
     client = _client(model, style, device, dtype)
@@ -126,6 +127,8 @@ def evaluate(
     from burnish.records import Sampling, plain, read_prompts, write_jsonl
     from burnish.verify import CHECKERS, get_checker
 
+    if out:
+        _check_place(out.parent)
     rows = list(read_prompts(data).rows)[: limit or None]
     if checker:
         get_checker(checker)
@@ -179,10 +182,24 @@ def _write(path: Path, writer: Any, rows: Any) -> None:
     from burnish.runs.storage import disk_errors
 
     with disk_errors(path):
-        path.parent.mkdir(parents=True, exist_ok=True)
         draft = path.with_name(path.name + ".draft")
         writer(rows, draft)
         draft.replace(path)
+
+
+def _check_place(folder: Path) -> None:
+    """Raise `RunError` where no file can be made, before anything is computed for it."""
+    import tempfile
+
+    from burnish.errors import RunError
+    from burnish.runs.storage import disk_errors, make_folder
+
+    make_folder(folder)
+    with disk_errors(folder):
+        try:
+            tempfile.TemporaryFile(dir=folder).close()
+        except FileNotFoundError as error:  # file systems that hold no files of ours, such as /proc
+            raise RunError(f"no file can be made in {folder}; choose another place with --out") from error
 
 
 @contextmanager
@@ -194,8 +211,8 @@ def _working(beside: Path | None = None) -> Iterator[Any]:
     from burnish.runs.work import StepWork
 
     parent = beside.parent if beside else Path(tempfile.gettempdir())
+    _check_place(parent)
     with disk_errors(parent):
-        parent.mkdir(parents=True, exist_ok=True)
         place = Path(tempfile.mkdtemp(prefix=".burnish-", dir=parent))
     work = StepWork(place, "verb", _say)
     try:

@@ -140,7 +140,13 @@ def annotator_of(asked: Asked, prompts: list[Any], checkers: dict[str, Any]) -> 
         from burnish.runs import nearest
 
         raise SettingsError(f"--annotator {spec} is no checker and no reward model folder; {nearest(spec, checkers)}")
-    return annotate.CheckerAnnotator(checker=checkers[spec]), None, []
+    if not any(p.reference for p in prompts):
+        raise SettingsError(
+            f"--annotator {spec} needs reference answers, and none of the {len(prompts)} prompts has one; add a column "
+            "reference, or GSM8K's answer"
+        )
+    checker = annotate.CheckerAnnotator(checker=checkers[spec])
+    return checker, checker, []
 
 
 def described(module: Any, settings: Any) -> dict[str, Any]:

@@ -58,6 +58,12 @@ class Listener:
     def reused(self, name: str, step: dict[str, Any]) -> None: ...
 
 
+def _brief(value: Any) -> str:
+    """A value in an error: never a whole table."""
+    text = repr(value)
+    return text if len(text) <= 120 else f"{text[:100]}... ({len(text):,} characters)"
+
+
 def _unwrap(value: Any) -> Any:
     """Inputs as a step function sees them: rows loaded, a list of row handles as one list, `Runtime` opened."""
     if isinstance(value, Runtime):
@@ -133,6 +139,11 @@ class Run:
     def _settle(self, wanted: Compute, about: dict[str, Any]) -> None:
         note = self.folder / "run.json"
         old = read_json(note) if note.exists() else {}
+        if old.get("recipe", about.get("recipe")) != about.get("recipe", old.get("recipe")):
+            self.lock.release()
+            raise RunError(
+                f"{self.folder} holds a run of {old['recipe']!r}, not of {about['recipe']!r}; choose another --out"
+            )
         fixed = old.get("compute", {"threads": wanted.threads, "dtype": wanted.dtype})
         self.compute = replace(wanted, threads=fixed["threads"], dtype=fixed["dtype"])
         started = old.get("started") or time.strftime("%Y-%m-%dT%H:%M:%S%z")
@@ -242,7 +253,7 @@ class Run:
             plan["handle"] = self._handle(plan["target"], step, plan["call"].otherwise)
             return
         changed = differences(step["identity"], plan["identity"])
-        said = "; ".join(f"{path}: {old!r} -> {new!r}" for path, old, new in changed[:5])
+        said = "; ".join(f"{path}: {_brief(old)} -> {_brief(new)}" for path, old, new in changed[:5])
         if self.on_change == "refuse":
             raise RunError(
                 f"{plan['target']} was made with other settings ({said}); choose another --out, or pass "

@@ -40,6 +40,19 @@ def disk_errors(place: Path) -> Iterator[None]:
         raise RunError(f"cannot write to {getattr(error, 'filename', None) or place}: {_DISK[number]}") from error
 
 
+def make_folder(folder: Path) -> None:
+    """Make a folder and those above it.
+
+    Raises:
+        RunError: it cannot be made here.
+    """
+    with disk_errors(folder):
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+        except FileNotFoundError as error:  # file systems that hold no folders of ours, such as /proc
+            raise RunError(f"cannot make {folder} here; choose another folder with --out") from error
+
+
 def sync_folder(folder: Path) -> None:
     """Flush a folder's entries to the disk."""
     handle = os.open(folder, os.O_RDONLY)
@@ -107,11 +120,8 @@ class Lock:
 
     def __init__(self, folder: Path) -> None:
         self.path = folder / ".lock"
+        make_folder(folder)
         with disk_errors(self.path):
-            try:
-                folder.mkdir(parents=True, exist_ok=True)
-            except FileNotFoundError as error:  # file systems that hold no folders of ours, such as /proc
-                raise RunError(f"cannot make {folder} here; choose another folder with --out") from error
             self.file = open(self.path, "a+", encoding="utf-8")  # noqa: SIM115 (held for the life of the run)
         try:
             fcntl.flock(self.file, fcntl.LOCK_EX | fcntl.LOCK_NB)
