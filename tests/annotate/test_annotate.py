@@ -355,3 +355,10 @@ def test_back_ends_are_interchangeable_on_the_same_desk():
     ):
         outcome = desk(prompts, responses, annotator=annotator, round=1)
         assert len(outcome.rows) == 4 and json.dumps(outcome.metrics)
+
+
+def test_a_checker_grades_for_pruning():
+    prompt, annotator = ask("2 + 3?"), CheckerAnnotator(checker=MathChecker())
+    assert annotator.quality(prompt, say(prompt, "5", "a")) == 3.0
+    assert annotator.quality(prompt, say(prompt, "6", "a")) == 0.0
+    assert annotator.quality(ask("?", reference=""), say(ask("?", reference=""), "5", "a")) is None
