@@ -79,7 +79,7 @@ def run(
         "recipe": recipe,
         "scale": scale,
         "command": ["burnish", *sys.argv[1:]],
-        "settings": people.described(module, settings),
+        "settings": people.described(settings, module.scale("paper")),
         "simulated": chosen.simulated,
     }
     opened = Run(folder, compute=compute, on_change=on_change, listener=listener, about=about)

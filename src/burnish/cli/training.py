@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import shlex
 import sys
-from dataclasses import asdict, fields
+from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -56,6 +56,7 @@ def train(
     """Train a model on a file of rows, or go on with it where it stopped."""
     from burnish.cli.console import Console
     from burnish.cli.running import play
+    from burnish.cli.workers import described
     from burnish.errors import SettingsError
     from burnish.runs import Run, choose_compute, nearest, override
     from burnish.train import METHODS
@@ -77,7 +78,7 @@ def train(
         "recipe": f"train {method}",
         "scale": "",
         "command": ["burnish", *sys.argv[1:]],
-        "settings": described(settings),
+        "settings": described(settings, type(settings)()),
     }
     run = Run(folder, compute=compute, on_change=on_change, listener=listener, about={**about, "simulated": []})
     final = play(run, lambda: job.steps(run), listener)
@@ -117,23 +118,12 @@ class _Job:
         return run.step(self.method, train_rows, start, rows, **how)
 
 
-def described(settings: Any) -> dict[str, Any]:
-    """Every setting with its value, its default, and where that comes from."""
-    from burnish.runs import sources
-
-    said, default = sources(type(settings)), type(settings)()
-    table = {}
-    for field in fields(settings):
-        value, usual, source = getattr(settings, field.name), getattr(default, field.name), said[field.name]
-        kind = "DEVIATION" if source.kind == "source" and value != usual else source.kind
-        table[field.name] = {"value": value, "paper": usual, "kind": kind, "source": source.text}
-    return table
-
-
 def print_settings(method: str, settings: Any) -> None:
     """A line a setting: name, value, source."""
+    from burnish.cli.workers import described
+
     print(f"{method}: {type(settings).__doc__}\n")
-    for name, told in described(settings).items():
+    for name, told in described(settings, type(settings)()).items():
         value = ",".join(told["value"]) if isinstance(told["value"], tuple) else told["value"]
         shown = str(value).lower() if isinstance(value, bool) or value is None else str(value)
         print(f"{name:<20}{shown:<14} {told['source']}")

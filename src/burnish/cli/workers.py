@@ -149,11 +149,11 @@ def annotator_of(asked: Asked, prompts: list[Any], checkers: dict[str, Any]) -> 
     return checker, checker, []
 
 
-def described(module: Any, settings: Any) -> dict[str, Any]:
-    """Every setting with its value, the report's value, and where the number comes from."""
+def described(settings: Any, paper: Any) -> dict[str, Any]:
+    """Every setting with its value, that of the published (`paper`), and where the number comes from."""
     from burnish.runs import sources
 
-    said, paper = sources(type(settings)), module.scale("paper")
+    said = sources(type(settings))
     table = {}
     for field in fields(settings):
         value, published, source = getattr(settings, field.name), getattr(paper, field.name), said[field.name]

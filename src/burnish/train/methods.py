@@ -139,12 +139,12 @@ class CritiqueDpo(Optimisation):
 class Rpo(Optimisation):
     """Reward-aware preference optimisation (Nemotron-4, arXiv:2406.11704); needs chosen_score and rejected_score."""
 
-    lr: float = 3e-7  # Nemotron-4 §3.3.3
+    lr: float = 3e-7  # Nemotron-4 §3.3.2
     schedule: str = "constant"  # ASSUMED
-    beta: float = 0.1  # Nemotron-4 §3.3.3: searched in 1e-3 to 1
-    eta: float = 1.0  # Nemotron-4 §3.3.3
-    distance: str = "backward"  # Nemotron-4 §3.3.3; or forward, squared
-    sft_weight: float = 1e-5  # Nemotron-4 §3.3.3
+    beta: float = 0.1  # Nemotron-4 §3.3.2: searched in 1e-3 to 1
+    eta: float = 1.0  # Nemotron-4 §3.3.2
+    distance: str = "backward"  # Nemotron-4 §3.3.2; or forward, squared
+    sft_weight: float = 1e-5  # Nemotron-4 §3.3.2
     mask_formatting: bool = False  # not in the report
 
 
