@@ -11,8 +11,8 @@ import torch
 from burnish.errors import SettingsError
 from burnish.models import load_causal, load_reward
 from burnish.train import fit, open_session, train_reward, train_sft
-from burnish.train.adapters import add_lora, merge_lora
 from burnish.train.objectives import Imitation
+from burnish.train.optim.adapters import add_lora, merge_lora
 from burnish.train.session import Loop
 from tests.train.material import LOOP, demonstrations, folders, preferences
 

@@ -9,7 +9,7 @@ import torch
 from burnish.errors import ModelError, SettingsError
 from burnish.losses.sft import sft_loss
 from burnish.models import Row, build_pack, prepare, tiny_model, token_logprobs
-from burnish.train.noise import noise_bound, noisy_embeddings, sequence_spans
+from burnish.train.optim.noise import noise_bound, noisy_embeddings, sequence_spans
 
 ROWS = (Row((5, 6, 7), (tuple(range(8, 20)),)), Row((9,), ((3, 4),)), Row((1, 2, 3, 4), (tuple(range(30, 70)),)))
 WIDTH = 32

@@ -21,11 +21,11 @@ from burnish.models import load_causal, load_reward, new_reward, prepare
 from burnish.protocols import Work
 from burnish.records import Dropped, Weights
 from burnish.runs import compute
-from burnish.train.adapters import add_lora
 from burnish.train.batch import Example, encode_all, optimiser_batches, packs
 from burnish.train.checkpoint import Progress, finite
 from burnish.train.objectives import Method, Place
 from burnish.train.optim import Optimiser, check_schedule, learning_rate
+from burnish.train.optim.adapters import add_lora
 from burnish.train.prepare_chat import padding_id
 
 # ASSUMED: a reward head that starts small, so that the first steps learn an order instead of unlearning a random one.

@@ -15,8 +15,8 @@ from burnish.models import save_model
 from burnish.protocols import Work
 from burnish.records import Demonstration, Preference, Weights
 from burnish.runs import Outcome
-from burnish.train.adapters import FOLDER, merge_lora, save_lora
 from burnish.train.objectives import Contrast, Imitation, Method, Ranking
+from burnish.train.optim.adapters import FOLDER, merge_lora, save_lora
 from burnish.train.session import Loop, Session, open_session
 from burnish.train.tracking import Track
 

@@ -14,8 +14,8 @@ from burnish.errors import SettingsError
 from burnish.losses import sequence_sft_loss, sft_loss
 from burnish.records import Demonstration
 from burnish.train.batch import Example, encode_demonstration
-from burnish.train.noise import noisy_embeddings
 from burnish.train.objectives.method import Method, Part, Place, stopping, trained_logprobs
+from burnish.train.optim.noise import noisy_embeddings
 from burnish.train.prepare_chat import check_stop_trained
 
 WEIGHTINGS = ("token", "sequence")

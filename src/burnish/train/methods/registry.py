@@ -1,0 +1,148 @@
+"""The methods that `burnish train` knows: which rows each reads, and how it is built from its settings."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, fields
+from functools import partial
+from typing import Any
+
+from burnish.errors import ModelError, SettingsError
+from burnish.losses import critique_dpo_loss, dpo_loss, ipo_loss
+from burnish.protocols import Work
+from burnish.records import Demonstration, Preference, Weights
+from burnish.runs import Outcome, nearest
+from burnish.train.methods.settings import (
+    AnchoredReward,
+    AttributeReward,
+    CritiqueDpo,
+    Distil,
+    Dpo,
+    Ipo,
+    KtoSettings,
+    Optimisation,
+    PointwiseReward,
+    Reward,
+    Rpo,
+    Sft,
+    SoftReward,
+)
+from burnish.train.objectives import (
+    AnchoredRanking,
+    Attributes,
+    Contrast,
+    Distillation,
+    Imitation,
+    Kto,
+    Method,
+    Pointwise,
+    Ranking,
+    RewardAware,
+    SoftRanking,
+)
+from burnish.train.session import Loop
+from burnish.train.supervised import fit
+from burnish.train.tracking import Track
+
+
+@dataclass(frozen=True)
+class Known:
+    """A method by name: the noun it reads, its settings, how it is built from them, and whether it needs a teacher."""
+
+    noun: type
+    settings: type[Any]
+    build: Callable[..., Method]
+    teacher: bool = False
+
+
+def _dpo(s: Dpo) -> Method:
+    how = {"beta": s.beta, "nll_weight": s.nll_weight, "sft_weight": s.sft_weight, "sft_sum": s.sft_sum}
+    loss = partial(dpo_loss, **how, label_smoothing=s.label_smoothing, normalise=s.normalise)
+    return Contrast(loss=loss, mask_formatting=s.mask_formatting)
+
+
+def _ipo(s: Ipo) -> Method:
+    loss = partial(ipo_loss, beta=s.beta, normalise=s.normalise)
+    return Contrast(loss=loss, mask_formatting=s.mask_formatting)
+
+
+def _critique(s: CritiqueDpo) -> Method:
+    loss = partial(critique_dpo_loss, beta=s.beta, dpo_weight=s.dpo_weight, ce_weight=s.ce_weight)
+    return Contrast(loss=loss, mask_formatting=s.mask_formatting)
+
+
+def _anchored(s: AnchoredReward) -> Method:
+    if s.low is None or s.high is None:
+        raise SettingsError("the scores need a scale: --set low=0 --set high=10, or what they were given on")
+    return AnchoredRanking(alpha=s.alpha, low=s.low, high=s.high)
+
+
+METHODS: dict[str, Known] = {
+    "distill": Known(
+        Demonstration, Distil, lambda s, teacher: Distillation(teacher=teacher, top_k=s.top_k), teacher=True
+    ),
+    "sft": Known(Demonstration, Sft, lambda s: Imitation(weighting=s.weighting, noise=s.noise, seed=s.seed)),
+    "reward": Known(Preference, Reward, lambda s: Ranking(margin=s.margin, penalty=s.penalty, isolate=s.isolate)),
+    "reward-soft": Known(Preference, SoftReward, lambda s: SoftRanking()),
+    "reward-anchored": Known(Preference, AnchoredReward, _anchored),
+    "reward-attributes": Known(Demonstration, AttributeReward, lambda s: Attributes(names=s.names)),
+    "reward-pointwise": Known(Demonstration, PointwiseReward, lambda s: Pointwise()),
+    "dpo": Known(Preference, Dpo, _dpo),
+    "ipo": Known(Preference, Ipo, _ipo),
+    "critique-dpo": Known(Preference, CritiqueDpo, _critique),
+    "rpo": Known(
+        Preference,
+        Rpo,
+        lambda s: RewardAware(
+            beta=s.beta, eta=s.eta, distance=s.distance, sft_weight=s.sft_weight, mask_formatting=s.mask_formatting
+        ),
+    ),
+    "kto": Known(
+        Demonstration,
+        KtoSettings,
+        lambda s: Kto(
+            beta=s.beta,
+            desirable_weight=s.desirable_weight,
+            undesirable_weight=s.undesirable_weight,
+            mask_formatting=s.mask_formatting,
+        ),
+    ),
+}
+
+
+def train_rows(
+    base: Weights,
+    rows: Sequence[Any],
+    *,
+    method: str,
+    teacher: Weights | None = None,
+    work: Work | None = None,
+    track: Track | None = None,
+    **settings: Any,
+) -> Outcome:
+    """Step: train `base` on rows with a method of `METHODS`.
+
+    Args:
+        method: a name of `METHODS`.
+        teacher: the weights that `distill` learns from; no other method takes one.
+        track: told of every step.
+        settings: fields of its settings class; what is not given has the default.
+
+    Raises:
+        SettingsError: an unknown method or setting, or a value out of range.
+        ModelError: a reward model where a causal one is needed.
+    """
+    if method not in METHODS:
+        raise SettingsError(f"there is no method {method!r}; there are {', '.join(METHODS)}")
+    known = METHODS[method]
+    for name in settings:
+        if name not in (names := [f.name for f in fields(known.settings)]):
+            raise SettingsError(f"{method} has no setting {name!r}; {nearest(name, names)}")
+    chosen = known.settings(**settings)
+    if known.teacher != (teacher is not None):
+        raise SettingsError(f"{method} {'needs' if known.teacher else 'takes no'} teacher: --teacher DIR_OR_HUB_ID")
+    built = known.build(chosen, *([teacher] if known.teacher else []))
+    if built.kind == "causal" and base.kind != "causal":
+        raise ModelError(f"{base.path} is a {base.kind} model; {method} trains a causal one")
+    shared = {f.name: getattr(chosen, f.name) for f in fields(Optimisation)}
+    return fit(base, rows, method=built, loop=Loop(**shared), work=work, track=track)
