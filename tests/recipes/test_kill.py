@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 import random
+import shlex
 import signal
 import subprocess
 import sys
@@ -45,18 +47,20 @@ def test_kills_at_the_worst_moments(smoke: dict, command: list[str], tmp_path: P
 def test_ctrl_c_exits_with_130_and_prints_the_line_that_resumes(
     smoke: dict, command: list[str], tmp_path: Path
 ) -> None:
+    """As a terminal does it: the whole process group hears it, here while two workers compute."""
     folder = tmp_path / "run"
-    line = [sys.executable, "-m", "burnish", *command, str(folder)]
+    line = [sys.executable, "-m", "burnish", *command, str(folder), "--workers", "2"]
     process = subprocess.Popen(
         line, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True, start_new_session=True
     )
     for told in process.stderr:
         if "r1/" in told:
             break
-    process.send_signal(signal.SIGINT)
+    os.killpg(process.pid, signal.SIGINT)
     said = process.stderr.read()
-    assert process.wait(timeout=60) == 130
-    assert f"burnish run llama3 --scale smoke --out {folder}" in said
+    # CPython ends by the signal itself where it struck inside an exec(); a shell says 130 for both.
+    assert process.wait(timeout=60) in (130, -signal.SIGINT)
+    assert shlex.join(["burnish", *line[3:]]) in said and "Traceback" not in said
     wait_for_children(process.pid)
     finish(line)
     assert compare(smoke["folder"], folder) == []

@@ -10,7 +10,7 @@ import sys
 import typer
 
 from burnish import __version__
-from burnish.cli import inspecting, preview, running, training, verbs
+from burnish.cli import inspecting, interrupts, preview, running, training, verbs
 from burnish.errors import BurnishError
 
 app = typer.Typer(
@@ -54,16 +54,12 @@ def _options(
 def main() -> None:
     """Entry point of the `burnish` command."""
     try:
-        app()
+        with interrupts.watched():
+            app()
     except BurnishError as error:
         notes = "".join(f" ({note})" for note in getattr(error, "__notes__", []))
         print(f"burnish: error: {error}{notes}", file=sys.stderr)
         sys.exit(2)
-    except KeyboardInterrupt:
-        from burnish.cli.console import interrupted
-
-        interrupted()
-        sys.exit(130)
     except BrokenPipeError:
         sys.stderr.close()
         sys.exit(0)

@@ -2,21 +2,11 @@
 
 from __future__ import annotations
 
-import shlex
-import sys
 import time
 from typing import Any
 
+from burnish.cli.interrupts import check
 from burnish.runs.step import Listener
-
-
-def interrupted() -> None:
-    """Say how to go on after Ctrl-C."""
-    from burnish.runs.workers import stop_workers
-
-    stop_workers()
-    line = shlex.join(["burnish", *sys.argv[1:]])
-    print(f"\nburnish: interrupted; everything finished is saved. Go on with:\n  {line}", file=sys.stderr)
 
 
 def counted(counts: dict[str, Any]) -> str:
@@ -63,6 +53,7 @@ class Console(Listener):
         return self.live
 
     def started(self, name: str, why: str) -> None:
+        check()
         if why != "new":
             self.rich.print(f"  [yellow]{name}[/] again: {why}", markup=True)
         self.bars[name] = self._progress().add_task(name, total=None, note="")

@@ -98,18 +98,17 @@ def check_counts(settings: Any) -> None:
 
 
 def play(run: Any, steps: Callable[[], Any], listener: Any) -> Path:
-    """All steps, and the weights they return in `final/`. Ctrl-C exits with 130 and the line that goes on."""
-    from burnish.cli.console import interrupted
+    """All steps, and the weights they return in `final/`. Workers end before the folder is let go."""
+    from burnish.runs.workers import stop_workers
 
     with run:
         try:
             weights = steps()
             final = run.export("final", weights)
             listener.ended()
-        except KeyboardInterrupt:
-            listener.close()
-            interrupted()
-            raise SystemExit(130) from None
+        except BaseException:
+            stop_workers()
+            raise
         finally:
             listener.close()
     return final

@@ -16,7 +16,9 @@ import threading
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
+from contextlib import contextmanager
 from dataclasses import replace
+from multiprocessing import forkserver, resource_tracker
 from typing import Any
 
 from burnish.errors import WorkerError
@@ -33,8 +35,26 @@ def _die_with_parent() -> None:
     os._exit(1)
 
 
+@contextmanager
+def _unheard() -> Iterator[None]:
+    """Processes started inside never hear Ctrl-C, from their first instruction on; here it waits for the end."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    came: list[int] = []
+    handler = signal.signal(signal.SIGINT, lambda number, frame: came.append(number))
+    mask = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})  # inherited, also through the fork server
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, mask)
+        signal.signal(signal.SIGINT, handler)
+        if came:
+            signal.raise_signal(signal.SIGINT)
+
+
 def _begin(value: Compute) -> None:
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent decides; a worker only dies with it
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent decides; a worker and its children die with it
     threading.Thread(target=_die_with_parent, daemon=True).start()
     set_compute(value)
     fix_threads(value.threads)
@@ -51,6 +71,9 @@ def _pool(value: Compute) -> ProcessPoolExecutor:
     if value not in _pools:
         context = multiprocessing.get_context("forkserver")
         context.set_forkserver_preload(list(HEAVY))
+        resource_tracker.ensure_running()  # it starts deaf, and clears the mask of whoever starts it: so not inside
+        with _unheard():
+            forkserver.ensure_running()
         inside = replace(value, workers=1)
         _pools[value] = ProcessPoolExecutor(value.workers, mp_context=context, initializer=_begin, initargs=(inside,))
     return _pools[value]
@@ -102,8 +125,9 @@ def parallel(
     pool = _pool(replace(here, workers=max(workers, here.workers), threads=threads))
     waiting: dict[Future[Any], int] = {}
     try:
-        for index, arguments in enumerate(calls):
-            waiting[pool.submit(function, *arguments)] = index
+        with _unheard():  # a worker whose start is cut in two would find its queues gone, and say so
+            for index, arguments in enumerate(calls):
+                waiting[pool.submit(function, *arguments)] = index
         while waiting:
             finished, _ = wait(waiting, timeout=0.5 if every else None, return_when=FIRST_COMPLETED)
             for done in finished:

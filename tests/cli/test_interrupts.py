@@ -1,0 +1,66 @@
+"""An interrupt that a library swallows or turns into its own error is still an interrupt: 130, and one message."""
+
+from __future__ import annotations
+
+import signal
+import sys
+from collections.abc import Iterator
+
+import pytest
+
+from burnish import cli
+from burnish.cli import interrupts
+
+
+@pytest.fixture(autouse=True)
+def handlers() -> Iterator[None]:
+    before, hook = signal.getsignal(signal.SIGINT), sys.unraisablehook
+    yield
+    signal.signal(signal.SIGINT, before)
+    sys.unraisablehook = hook
+    interrupts._came.clear()
+
+
+def struck(then: BaseException | None) -> None:
+    """Ctrl-C; then what a library makes of it."""
+    try:
+        signal.raise_signal(signal.SIGINT)
+    except KeyboardInterrupt:
+        if then is not None:
+            raise then from None
+
+
+@pytest.mark.parametrize("then", [ModuleNotFoundError("no such thing"), KeyboardInterrupt(), SystemExit(1)])
+@pytest.mark.parametrize("verb", ["run", "chat"])
+def test_130_whatever_becomes_of_the_interrupt(then, verb, capsys, monkeypatch) -> None:
+    monkeypatch.setattr(sys, "argv", ["burnish", verb, "it is"])
+    monkeypatch.setattr(cli, "app", lambda: struck(then))
+    with pytest.raises(SystemExit) as stop:
+        cli.main()
+    said = capsys.readouterr().err
+    assert stop.value.code == 130 and "interrupted" in said
+    assert ("burnish run 'it is'" in said) == (verb == "run")  # a chat has nothing to go on with
+
+
+def test_an_interrupt_that_was_lost_strikes_before_the_next_step(monkeypatch) -> None:
+    from burnish.cli.console import Console
+
+    def app() -> None:
+        listener = Console(quiet=True)
+        listener.started("one", "new")
+        struck(None)
+        listener.started("two", "new")
+        raise AssertionError("went on")
+
+    monkeypatch.setattr(cli, "app", app)
+    with pytest.raises(SystemExit) as stop:
+        cli.main()
+    assert stop.value.code == 130
+
+
+def test_without_an_interrupt_nothing_changes(monkeypatch) -> None:
+    before = signal.getsignal(signal.SIGINT)
+    monkeypatch.setattr(cli, "app", lambda: (_ for _ in ()).throw(ValueError("a bug")))
+    with pytest.raises(ValueError, match="a bug"):
+        cli.main()
+    assert signal.getsignal(signal.SIGINT) is before
