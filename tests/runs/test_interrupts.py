@@ -31,7 +31,7 @@ if __name__ == "__main__":
 
 @pytest.mark.skipif(not Path("/proc/self/stat").exists(), reason="reads /proc to see when the workers start")
 def test_workers_that_are_being_started_stay_silent(tmp_path: Path) -> None:
-    """The fork server imports torch for a second or more; tests/recipes/test_kill.py interrupts workers that compute."""
+    """The fork server imports torch for a second or more; tests/recipes/test_kill.py interrupts workers at work."""
     (tmp_path / "program.py").write_text(PROGRAM)
     process = subprocess.Popen(
         [sys.executable, str(tmp_path / "program.py")],
