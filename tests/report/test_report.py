@@ -109,6 +109,34 @@ def test_the_headline_is_the_best_base_and_the_promoted_stage(page: Page) -> Non
     assert "chat 20.0%, completion 30.1%, few-shot 34.2%" in said
 
 
+def test_abilities_below_the_base_are_named(tmp_path: Path) -> None:
+    """Three abilities: one falls clearly, one within the intervals, one rises."""
+    tasks = ("facts", "code", "tools")
+
+    def told(*levels: float) -> str:
+        folder = tmp_path / str(levels)
+        with Run(folder, about={}) as run:
+            base = run.step("base", toy.weights, label="base")
+            run.step("start-chat", toy.by_task, base, levels=(0.5, 0.5, 0.5), tasks=tasks)
+            with run.round(1):
+                tuned = run.step("sft", toy.weights, base, label="sft")
+                run.step("scores-sft", toy.by_task, tuned, levels=levels, tasks=tasks)
+        return re.search(r'id="fallen">(.*?)</p>', render(RunView(folder)))[1].replace("\u202f", "")
+
+    said = told(0.1, 0.45, 0.9)
+    assert (
+        said == "Below the base in 2 of 3 abilities: facts 50.0% → 10.0%, code 50.0% → 45.0% (the intervals overlap)."
+    )
+    assert told(0.5, 0.6, 0.9) == "No ability of r1 SFT is below the base."
+
+
+def test_the_interval_is_said_to_be_the_final_scores_and_time_a_sum(text: str) -> None:
+    plain = " ".join(re.sub(r"<[^>]+>", " ", text).replace("\u202f", "").split())
+    assert "interval of r2 averaged, n = 540" in plain and "change, without an interval of its own" in plain
+    assert plain.index("interval of r2 averaged") < plain.index("change, without")
+    assert "of work, steps done side by side each counted in full" in plain
+
+
 def test_the_table_from_base_to_each_round_is_the_runs(run: Path, page: Page) -> None:
     table = page.table("rounds")
     assert table["base"][2].startswith("34.2%")
@@ -384,6 +412,7 @@ def test_a_run_without_rounds_and_with_other_names(tmp_path: Path) -> None:
     assert page.words["line"].replace("\u202f", "").startswith("Held-out accuracy is 40.0%")
     assert "Training: loss" in found and "tuned" in page.table("ability-table")["Ability"]
     entries = samples_in(found)
+    assert "before the rounds" not in found.lower() and "all steps" in found.lower()
     assert len(entries) == 15 and all(len(entry["answers"]) == 3 for entry in entries)
     assert all(sum(a["best"] for a in entry["answers"]) == 1 for entry in entries)
     assert "not finished" not in found

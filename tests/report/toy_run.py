@@ -177,6 +177,15 @@ def score_rows(model: Weights, *, level: float, metric: str = "accuracy", tasks=
     return found
 
 
+def by_task(model: Weights, *, levels: tuple[float, ...], tasks: tuple[str, ...], n: int = 60) -> list[Score]:
+    """An accuracy for each task, and their mean for all."""
+    values = {"all": sum(levels) / len(levels), **dict(zip(tasks, levels, strict=True))}
+    return [
+        Score(model=model.id, task=t, metric="accuracy", value=v, low=interval(v, n)[0], high=interval(v, n)[1], n=n)
+        for t, v in values.items()
+    ]
+
+
 def promote(rows: list[Score], *, name: str) -> Outcome:
     return Outcome(rows=rows, taken=len(rows), metrics={"promoted": name})
 

@@ -187,7 +187,7 @@ def lineage(evidence: Evidence) -> list[dict[str, Any]]:
         _settle(graph)
         depth = {node: i for i, layer in enumerate(graph.layers) for node in layer}
         width = max((graph.x[n] + _width(n) / 2 for n in graph.x), default=0.0) + 10
-        title = ("Before the rounds" if evidence.rounds else "All steps") if group is None else f"Round {group}"
+        title = evidence.title(group)
         svg = Svg(width, len(graph.layers) * LAYER - (LAYER - HEIGHT) + 20, f"Lineage, {title}: {len(steps)} steps")
         _arrows(svg, graph, edges, depth)
         for step in steps:

@@ -73,7 +73,7 @@ def training(evidence: Evidence) -> list[dict[str, Any]]:
     """Per group of steps, the figures of all steps that left a curve."""
     groups = []
     for number, steps in evidence.groups:
-        where = "before the rounds" if number is None else f"round {number}"
+        where = evidence.title(number).lower()
         found: dict[str, list[tuple[StepView, list]]] = {name: [] for name in STYLES}
         for step in steps:
             if step.kind != "skipped" and (curve := [line for line in step.curve() if isinstance(line, dict)]):

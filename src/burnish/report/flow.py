@@ -54,8 +54,7 @@ def flow(evidence: Evidence) -> list[dict[str, Any]]:
     groups = []
     for number_, steps in evidence.groups:
         spent = sum(step.note.get("seconds") or 0.0 for step in steps)
-        before = "Before the rounds" if evidence.rounds else "All steps"
-        title = before if number_ is None else f"Round {number_}"
+        title = evidence.title(number_)
         groups.append({"title": title, "seconds": seconds(spent), "lines": [_line(evidence, step) for step in steps]})
     return groups
 

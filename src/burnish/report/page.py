@@ -38,7 +38,7 @@ def _samples(evidence: Evidence) -> tuple[list[dict[str, Any]], dict[str, Any]]:
         found = samples.read_samples(evidence, number)
         if found is None:
             continue
-        title = "All steps" if number is None else f"Round {number}"
+        title = evidence.title(number)
         groups.append({"title": title, "figures": samples.distribution_figures(found)})
         entries += browser.round_entries(found, len(numbers))
         sampled[found.step] = len(found.answers)
@@ -65,6 +65,7 @@ def _facts(view: RunView) -> dict[str, Any]:
         "table": rounds.table(evidence, progress),
         "flow": flow.flow(evidence),
         "totals": flow.totals(evidence),
+        "fallen": stages.fallen(progress),
         "abilities": stages.ability_figures(progress),
         "ability_table": stages.ability_table(progress),
         "reward": rounds.reward_section(evidence),

@@ -112,6 +112,12 @@ class Evidence:
     def rounds(self) -> list[int]:
         return [number for number, _ in self.groups if number is not None]
 
+    def title(self, number: int | None) -> str:
+        """What a group of steps is called; a run without rounds has one group."""
+        if number is not None:
+            return f"Round {number}"
+        return "Before the rounds" if self.rounds else "All steps"
+
     def steps_of(self, number: int | None) -> list[StepView]:
         return next((steps for found, steps in self.groups if found == number), [])
 

@@ -144,6 +144,29 @@ def headline(progress: Progress) -> dict[str, Any]:
     return {**shown, "line": f"Held-out accuracy {verb} {way}{known}.", "from": percent(start), "gain": points(gain)}
 
 
+def fallen(progress: Progress) -> str:
+    """Which abilities the final model does worse than the base, in a sentence; empty where they cannot be compared."""
+    base, final = progress.base, progress.final
+    if base is None or final is None or final.key == "base":
+        return ""
+    both = [(task, base.scores.get(task), final.scores.get(task)) for task in progress.abilities]
+    known = [(t, a, b) for t, a, b in both if a and b and a.value is not None and b.value is not None]
+    lower = sorted((b.value - a.value, t, a, b) for t, a, b in known if b.value < a.value)
+    if not known:
+        return ""
+    if not lower:
+        return f"No ability of {final.where} is below the base."
+    told = [f"{t} {percent(a.value)} → {percent(b.value)}{_doubt(a, b)}" for _, t, a, b in lower]
+    return f"Below the base in {len(lower)} of {len(known)} abilities: {', '.join(told)}."
+
+
+def _doubt(base: Score, final: Score) -> str:
+    """A note where the 95 % intervals of a fall overlap."""
+    if base.low is None or final.high is None:
+        return ""
+    return " (the intervals overlap)" if final.high >= base.low else ""
+
+
 def _hint(stage: Stage, row: Score, task: str) -> str:
     facts = said(row) or {}
     interval = f" (95 % interval {facts['interval']})" if facts["interval"] else ""
