@@ -6,10 +6,12 @@ import json
 import os
 import subprocess
 import sys
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 
+Called = Callable[..., tuple[int, str, str]]
 ROOT = Path(__file__).resolve().parents[1]
 
 
@@ -26,3 +28,26 @@ def smoke(tmp_path_factory: pytest.TempPathFactory) -> dict:
     done = burnish("run", "llama3", "--scale", "smoke", "--out", str(folder), "--json")
     assert done.returncode == 0, done.stderr
     return {"folder": folder, "object": json.loads(done.stdout), "stderr": done.stderr}
+
+
+@pytest.fixture
+def called(capsys: pytest.CaptureFixture, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[Called]:
+    """Run the command line in this process, in an empty folder: (exit code, stdout, stderr)."""
+
+    def call(*words: str) -> tuple[int, str, str]:
+        monkeypatch.setattr(sys, "argv", ["burnish", *words])
+        monkeypatch.chdir(tmp_path)
+        with pytest.raises(SystemExit) as stop:
+            cli.main()
+        said = capsys.readouterr()
+        return stop.value.code or 0, said.out, said.err
+
+    import torch
+
+    from burnish import cli
+    from burnish.runs.compute import compute, computing
+
+    threads = torch.get_num_threads()
+    with computing(compute()):
+        yield call
+    torch.set_num_threads(threads)

@@ -15,6 +15,7 @@ import pytest
 from burnish import cli, microworld
 from burnish.models import tiny_model_folder
 from burnish.runs import Run
+from tests.conftest import Called
 
 Said = Callable[..., str]
 
@@ -57,7 +58,8 @@ def test_malformed_line(refused: Said, model: Path, tmp_path: Path) -> None:
     prompts = gsm8k(tmp_path / "p.jsonl")
     prompts.write_text(prompts.read_text() + '{"question": "half\n')
     said = refused(*run(model, prompts, tmp_path / "out"))
-    assert "p.jsonl:41" in said
+    assert "p.jsonl:41" in said and "Unterminated string starting, at character 14" in said
+    assert "line 1" not in said and "line 2" not in said  # Python's own count beside the file's
     assert not list(tmp_path.glob("out/**/step.json"))
 
 
@@ -147,19 +149,19 @@ def test_full_disk(model: Path, tmp_path: Path) -> None:
         assert list(folder.parent.glob("*"))
 
 
-def test_tokenizer_without_pad_or_bos_runs(tmp_path: Path) -> None:
+def test_tokenizer_without_pad_or_bos_runs(called: Called, tmp_path: Path) -> None:
     """No error: the format adds what it needs."""
     tiny_model_folder(tmp_path / "model", architecture="llama", specials=("<|end|>",))
     path = tmp_path / "model" / "tokenizer_config.json"
     config = json.loads(path.read_text())
     path.write_text(json.dumps({key: value for key, value in config.items() if key not in ("bos_token", "pad_token")}))
     words = run(tmp_path / "model", gsm8k(tmp_path / "p.jsonl"), tmp_path / "out", "--set", "rounds=1")
-    done = subprocess.run([sys.executable, "-m", "burnish", *words], capture_output=True, text=True)
-    assert done.returncode == 0, done.stderr
-    assert "skipped: 0 rows" in done.stdout and "burnish chat" in done.stdout
+    code, told, wrong = called(*words, "--workers", "1")
+    assert code == 0, wrong
+    assert "skipped: 0 rows" in told and "burnish chat" in told
 
 
-def test_prompts_longer_than_the_context_are_counted(tmp_path: Path) -> None:
+def test_prompts_longer_than_the_context_are_counted(called: Called, tmp_path: Path) -> None:
     tiny_model_folder(tmp_path / "model", architecture="llama", max_position_embeddings=160)
     prompts = gsm8k(tmp_path / "p.jsonl")
     rows = [json.loads(line) for line in prompts.read_text().splitlines()]
@@ -167,9 +169,9 @@ def test_prompts_longer_than_the_context_are_counted(tmp_path: Path) -> None:
         row["question"] += " Think." * 200
     prompts.write_text("".join(json.dumps(row) + "\n" for row in rows))
     words = run(tmp_path / "model", prompts, tmp_path / "out", "--set", "rounds=1", "--json")
-    done = subprocess.run([sys.executable, "-m", "burnish", *words], capture_output=True, text=True)
-    assert done.returncode == 0, done.stderr
-    stages = json.loads(done.stdout)["stages"]
+    code, told, wrong = called(*words, "--workers", "1")
+    assert code == 0, wrong
+    stages = json.loads(told)["stages"]
     answers = next(stage for name, stage in stages.items() if name.endswith("answers-a"))
     lost = {**answers["counts"]["dropped"], **answers["counts"]["unscored"]}
     assert any("long" in reason and number > 0 for reason, number in lost.items()), answers["counts"]

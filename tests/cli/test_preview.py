@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 
 import pytest
 
-from tests.conftest import burnish
+from tests.conftest import Called
 from tests.train.material import make_model
 
 PAIR = {"prompt": "1 + 1?", "chosen": "It is 2.", "rejected": "It is 3."}
@@ -24,36 +25,49 @@ def write(folder: Path, *rows: object) -> str:
     return str(path)
 
 
-def test_stretches_are_marked_and_the_terminator_is_trained_and_masked(model: str, tmp_path: Path) -> None:
-    done = burnish("data", "preview", write(tmp_path, PAIR), "--model", model)
-    assert done.returncode == 0, done.stderr
-    lines = [line.split(maxsplit=3) for line in done.stdout.splitlines() if line.startswith(("  user", "  assistant"))]
+def test_stretches_are_marked_and_the_terminator_is_trained_and_masked(
+    called: Called, model: str, tmp_path: Path
+) -> None:
+    done = called("data", "preview", write(tmp_path, PAIR), "--model", model)
+    assert done[0] == 0, done[2]
+    lines = [line.split(maxsplit=3) for line in done[1].splitlines() if line.startswith(("  user", "  assistant"))]
     kinds = [(role, what) for role, what, *_ in lines]
     assert kinds[0] == ("user", "prompt") and ("assistant", "trained") in kinds and ("assistant", "formatting") in kinds
     said = {what: text for _, what, _, text in lines if what == "trained"}["trained"].replace("|", "")
     assert said == "It is 3."
     (ends, *_) = [text for _, what, _, text in lines if what == "formatting"]
     assert ends.count("|") == 1 or "<|" in ends
-    assert "1 rows would be trained on" in done.stdout and "preference, for dpo" in done.stdout
+    assert "1 rows would be trained on" in done[1] and "preference, for dpo" in done[1]
 
 
-def test_rows_that_would_be_dropped_are_listed_with_their_reason(model: str, tmp_path: Path) -> None:
+def test_rows_that_would_be_dropped_are_listed_with_their_reason(called: Called, model: str, tmp_path: Path) -> None:
     long = {**PAIR, "chosen": "word " * 400}
-    done = burnish("data", "preview", write(tmp_path, PAIR, "{", long), "--model", model, "--set", "max_length=64")
-    assert done.returncode == 0, done.stderr
-    assert "2 rows would be dropped" in done.stdout
-    assert "1 malformed row" in done.stdout and "rows.jsonl:2" in done.stdout
-    assert "1 longer than the context" in done.stdout and "64 fit" in done.stdout
+    done = called("data", "preview", write(tmp_path, PAIR, "{", long), "--model", model, "--set", "max_length=64")
+    assert done[0] == 0, done[2]
+    assert "2 rows would be dropped" in done[1]
+    assert "1 malformed row" in done[1] and "rows.jsonl:2" in done[1]
+    assert "1 longer than the context" in done[1] and "64 fit" in done[1]
 
 
-def test_demonstrations_are_previewed_for_sft(model: str, tmp_path: Path) -> None:
+def test_demonstrations_are_previewed_for_sft(called: Called, model: str, tmp_path: Path) -> None:
     row = {"messages": [{"role": "user", "content": "Hi"}, {"role": "assistant", "content": "Hello"}]}
-    done = burnish("data", "preview", write(tmp_path, row), "--model", model)
-    assert done.returncode == 0 and "messages, for sft" in done.stdout
+    done = called("data", "preview", write(tmp_path, row), "--model", model)
+    assert done[0] == 0 and "messages, for sft" in done[1]
 
 
-def test_unknown_method_and_missing_file(model: str, tmp_path: Path) -> None:
-    wrong = burnish("data", "preview", write(tmp_path, PAIR), "--model", model, "--method", "dop")
-    assert wrong.returncode == 2 and "did you mean 'dpo'" in wrong.stderr
-    absent = burnish("data", "preview", str(tmp_path / "none.jsonl"), "--model", model)
-    assert absent.returncode == 2 and "none.jsonl does not exist" in absent.stderr
+def test_unknown_method_and_missing_file(called: Called, model: str, tmp_path: Path) -> None:
+    wrong = called("data", "preview", write(tmp_path, PAIR), "--model", model, "--method", "dop")
+    assert wrong[0] == 2 and "did you mean 'dpo'" in wrong[2]
+    absent = called("data", "preview", str(tmp_path / "none.jsonl"), "--model", model)
+    assert absent[0] == 2 and "none.jsonl does not exist" in absent[2]
+
+
+def test_a_long_stretch_is_cut_in_its_middle_unless_asked(called: Called, model: str, tmp_path: Path) -> None:
+    row = {**PAIR, "prompt": "Begin. " + "1 " * 50 + "End."}
+    words = ("data", "preview", write(tmp_path, row), "--model", model, "--set", "max_length=400")
+    shown = [called(*words, *more)[1].splitlines() for more in ((), ("--full",))]
+    short, whole = (next(line for line in lines if line.startswith("  user")) for lines in shown)
+    left_out = int(re.search(r" \.\.\. (\d+) more", short)[1])
+    assert short.count("|") + left_out == whole.count("|") and short.count("|") == 60 + 4  # two names of specials
+    assert "Begin" in short.replace("|", "") and "End." in short.replace("|", "")
+    assert "more" not in whole

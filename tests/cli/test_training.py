@@ -5,8 +5,6 @@ from __future__ import annotations
 import json
 import math
 import subprocess
-import sys
-from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, fields
 from pathlib import Path
@@ -15,7 +13,6 @@ from typing import Any
 import pytest
 import torch
 
-from burnish import cli
 from burnish.chat import has_template, load_chat
 from burnish.models import tiny_model_folder
 from burnish.records import (
@@ -28,14 +25,12 @@ from burnish.records import (
     write_jsonl,
 )
 from burnish.runs import sources
-from burnish.runs.compute import compute, computing
 from burnish.train import METHODS
 from tests.conftest import burnish
 from tests.train.material import make_model, rated_demonstrations, rated_preferences
 
 SETTINGS = ("batch_rows=4", "epochs=2", "lr=3e-3", "schedule=constant", "refuse_above=0.2")
 STEPS = 5  # ten rows, twice, four at a time
-Called = Callable[..., tuple[int, str, str]]
 TRAINED = ("sft", "reward", "dpo", "kto")
 
 
@@ -91,24 +86,6 @@ def trained(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Trained]:
     with ThreadPoolExecutor(2) as pool:
         done = list(pool.map(lambda one: burnish(*one[3]), made.values()))
     return {method: Trained(*one, process) for (method, one), process in zip(made.items(), done, strict=True)}
-
-
-@pytest.fixture
-def called(capsys: pytest.CaptureFixture, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[Called]:
-    """Run the command line in this process, in an empty folder: (exit code, stdout, stderr)."""
-
-    def call(*words: str) -> tuple[int, str, str]:
-        monkeypatch.setattr(sys, "argv", ["burnish", *words])
-        monkeypatch.chdir(tmp_path)
-        with pytest.raises(SystemExit) as stop:
-            cli.main()
-        said = capsys.readouterr()
-        return stop.value.code or 0, said.out, said.err
-
-    threads = torch.get_num_threads()
-    with computing(compute()):
-        yield call
-    torch.set_num_threads(threads)
 
 
 @pytest.mark.parametrize("method", TRAINED)

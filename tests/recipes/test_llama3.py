@@ -11,10 +11,11 @@ from typing import cast
 import pytest
 
 from burnish import llm, microworld
+from burnish.errors import BurnishError
 from burnish.recipes import RECIPES, llama3, load_recipe
 from burnish.records import Demonstration, Preference, Response, Weights
 from burnish.runs import Rows, Run, RunView, sources
-from tests.conftest import burnish
+from tests.conftest import Called
 
 
 @pytest.fixture(scope="module")
@@ -141,13 +142,13 @@ def test_counts_add_up_and_lineage_is_acyclic(view: RunView) -> None:
             assert parent["step"] == "" or place[parent["step"]] < place[step.name], step.name
 
 
-def test_trace_reaches_prompt_responses_verdicts_and_checkpoints(smoke: dict, view: RunView) -> None:
+def test_trace_reaches_prompt_responses_verdicts_and_checkpoints(called: Called, smoke: dict, view: RunView) -> None:
     row = next(s for s in view.steps if s.name.endswith("-mixed") and s.rows()).rows()[0]
-    said = burnish("trace", str(smoke["folder"]), row.id).stdout
+    said = called("trace", str(smoke["folder"]), row.id)[1]
     for word in ("prompt", "response", "judgement", "temperature", "weights", "rejection sampling", "sft-a", "average"):
         assert word in said, word
     pair = next(s for s in view.steps if s.name.endswith("-gated") and s.rows()).rows()[0]
-    said = burnish("trace", str(smoke["folder"]), pair.id[:12]).stdout
+    said = called("trace", str(smoke["folder"]), pair.id[:12])[1]
     for word in ("strength", "judgement", "answers-a", "answers-b", "rm-a", "dpo-a"):
         assert word in said, word
 
@@ -177,32 +178,48 @@ def test_the_papers_numbers() -> None:
     assert 10 <= paper.samples <= 30 and paper.strength == 3 and paper.quality_quartile == 0.25
 
 
-def test_dry_run_of_the_paper_scale() -> None:
-    done = burnish("run", "llama3", "--scale", "paper", "--dry-run")
-    assert done.returncode == 0, done.stderr
-    assert "r6/dpo" in done.stdout and "hours" in done.stdout and "upper estimate" in done.stdout
+def test_dry_run_of_the_paper_scale(called: Called) -> None:
+    code, said, wrong = called("run", "llama3", "--scale", "paper", "--dry-run")
+    assert code == 0, wrong
+    assert "r6/dpo" in said and "hours" in said and "upper estimate" in said
 
 
-def test_the_same_command_again_says_it_is_done(smoke: dict) -> None:
-    done = burnish("run", "llama3", "--scale", "smoke", "--out", str(smoke["folder"]), "--json")
-    assert done.returncode == 0
-    assert json.loads(done.stdout)["stages"] == smoke["object"]["stages"]
-    assert "everything was there already" in done.stderr
+def test_the_same_command_again_says_it_is_done(called: Called, smoke: dict) -> None:
+    words = ("run", "llama3", "--scale", "smoke", "--out", str(smoke["folder"]), "--json")
+    code, said, wrong = called(*words)
+    assert code == 0, wrong
+    assert json.loads(said)["stages"] == smoke["object"]["stages"]
+    assert "everything was there already" in wrong
+    reused = [line for line in wrong.splitlines() if "reused" in line]
+    sizes = {r: sum(name.startswith(f"r{r}/") for name in smoke["object"]["stages"]) for r in (1, 2)}
+    assert len(reused) == 3 and f"r1: {sizes[1]} steps" in reused[1] and f"r2: {sizes[2]} steps" in reused[2]
+    _, _, wrong = called(*words, "--verbose")
+    assert [line.split()[-1] for line in wrong.splitlines() if "reused" in line] == list(smoke["object"]["stages"])
 
 
-def test_explain_names_exactly_the_changed_setting(smoke: dict, tmp_path: Path) -> None:
+def test_explain_names_exactly_the_changed_setting(
+    called: Called, smoke: dict, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     import shutil
+
+    from burnish.cli.console import Console
 
     folder = tmp_path / "copy"
     shutil.copytree(smoke["folder"], folder)
-    refused = burnish("run", "llama3", "--scale", "smoke", "--out", str(folder), "--set", "beta=0.3")
-    assert refused.returncode == 2 and "beta: 0.1 -> 0.3" in refused.stderr
-    again = burnish(
-        "run", "llama3", "--scale", "smoke", "--out", str(folder), "--set", "beta=0.3", "--on-change", "rerun"
-    )
-    assert again.returncode == 0, again.stderr
-    said = burnish("explain", str(folder), "r1/dpo-a").stdout
-    assert "1 fields differ" in said and "settings.beta: 0.1 -> 0.3" in said
+    words = ("run", "llama3", "--scale", "smoke", "--out", str(folder), "--set", "beta=0.3", "--workers", "1")
+    code, _, refused = called(*words)
+    assert code == 2 and "beta: 0.1 -> 0.3" in refused
+
+    def finished(self: Console, name: str, step: dict) -> None:
+        if name.endswith("dpo-a"):
+            raise BurnishError("enough: what follows is computed as ever")
+
+    monkeypatch.setattr(Console, "finished", finished)
+    code, _, wrong = called(*words, "--on-change", "rerun")
+    assert code == 2 and "enough" in wrong
+    _, said, _ = called("explain", str(folder), "r1/dpo-a")
+    assert "its earlier version: superseded/r1/" in said and "1 fields differ" in said
+    assert "settings.beta: 0.1 -> 0.3" in said
 
 
 def test_recipes_are_listed_and_loaded_by_name() -> None:

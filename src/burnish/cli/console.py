@@ -24,11 +24,13 @@ def summary(metrics: dict[str, Any]) -> str:
 
 
 class Console(Listener):
-    """Prints to stderr; with a terminal, also a bar with rate and time left."""
+    """Prints to stderr; with a terminal, also a bar with rate and time left. Reused steps are a count a round."""
 
-    def __init__(self, quiet: bool = False) -> None:
+    def __init__(self, quiet: bool = False, verbose: bool = False) -> None:
         from rich.console import Console as Rich
 
+        self.verbose = verbose
+        self.reuse: list[str] = []
         self.rich = Rich(stderr=True, quiet=quiet, highlight=False)
         self.bars: dict[str, int] = {}
         self.live: Any = None
@@ -54,6 +56,7 @@ class Console(Listener):
 
     def started(self, name: str, why: str) -> None:
         check()
+        self._tell_reuse()
         if why != "new":
             self.rich.print(f"  [yellow]{name}[/] again: {why}", markup=True)
         self.bars[name] = self._progress().add_task(name, total=None, note="")
@@ -71,6 +74,7 @@ class Console(Listener):
 
     def finished(self, name: str, step: dict[str, Any]) -> None:
         self._end(name)
+        self._tell_reuse()
         self.done += 1
         said = step.get("skipped") or "; ".join(filter(None, [counted(step["counts"]), summary(step["metrics"])]))
         self.rich.print(
@@ -78,13 +82,27 @@ class Console(Listener):
         )
 
     def reused(self, name: str, step: dict[str, Any]) -> None:
-        self.rich.print(f"       reused  {name}", markup=False, soft_wrap=True)
+        if self.reuse and self.reuse[0].rpartition("/")[0] != name.rpartition("/")[0]:
+            self._tell_reuse()
+        self.reuse.append(name)
+        if self.verbose:
+            self._tell_reuse()
+
+    def _tell_reuse(self) -> None:
+        if self.reuse:
+            place = self.reuse[0].rpartition("/")[0]
+            several = f"{place}: {len(self.reuse)} steps" if place else f"{len(self.reuse)} steps"
+            told = self.reuse[0] if len(self.reuse) == 1 else several
+            self.rich.print(f"       reused  {told}", markup=False, soft_wrap=True)
+        self.reuse.clear()
 
     def close(self) -> None:
+        self._tell_reuse()
         if self.live is not None:
             self.live.stop()
 
     def ended(self) -> None:
         """After the last step: say so when there was nothing left to do."""
+        self._tell_reuse()
         if not self.done:
             self.rich.print("everything was there already; nothing was computed", markup=False)

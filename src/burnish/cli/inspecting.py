@@ -11,15 +11,24 @@ import typer
 Folder = Annotated[Path, typer.Argument(help="A run folder.")]
 
 
-def show(run: Folder, step: Annotated[str, typer.Argument(help="A step, for its rows.")] = "", rows: int = 5) -> None:
+def show(
+    run: Folder,
+    step: Annotated[str, typer.Argument(help="A step, for its rows.")] = "",
+    rows: Annotated[int, typer.Option(help="How many rows to show, of the kept and of the dropped.")] = 5,
+    as_json: Annotated[bool, typer.Option("--json", help="Print the whole step.json, or all of them.")] = False,
+) -> None:
     """List a run's steps, or the first rows of one step with their ids."""
     from burnish.cli.console import counted, summary
     from burnish.runs import RunView
 
     view = RunView(run)
+    if as_json:
+        told = view.step(step).note if step else {**view.about, "steps": [found.note for found in view.steps]}
+        print(json.dumps(told, indent=2, ensure_ascii=False))
+        return
     if step:
         found = view.step(step)
-        print(json.dumps(found.note, indent=2, ensure_ascii=False))
+        print("\n".join(_summary(found)))
         for row in found.rows()[:rows]:
             print(_line(row))
         for row in found.dropped()[:rows]:
@@ -30,6 +39,33 @@ def show(run: Folder, step: Annotated[str, typer.Argument(help="A step, for its 
     for found in view.steps:
         said = found.note.get("skipped") or f"{counted(found.note['counts'])}; {summary(found.note['metrics'])}"
         print(f"{found.name:<28} {found.kind:<8} {found.note['seconds']:>8.1f} s  {said}")
+
+
+def _summary(step: Any) -> list[str]:
+    """A step in a few lines: what it did, with what numbers, settings and parents."""
+    from burnish.cli.console import counted
+
+    note, identity = step.note, step.note["identity"]
+    told = note.get("skipped") or counted(note["counts"])
+    metrics = {k: f"{v:.4g}" if isinstance(v, float) else v for k, v in note["metrics"].items()}
+    parents = [parent["step"] or f"{parent['id']} (from outside)" for parent in note["parents"]]
+    parts = {
+        "function": identity["function"],
+        "from": ", ".join(dict.fromkeys(parents)),
+        "settings": ", ".join(f"{k} {_short(v)}" for k, v in identity["settings"].items()),
+        "metrics": ", ".join(f"{k} {_short(v)}" for k, v in metrics.items()),
+        "fingerprint": f"{note['fingerprint']}  (the whole note: --json)",
+    }
+    head = f"{step.name}  {step.kind}  {note['seconds']:.1f} s: {told}"
+    return [head, *(f"  {name:<12} {value}" for name, value in parts.items() if value)]
+
+
+def _short(value: Any) -> str:
+    """A setting in a line: a worker or a function by its name, never a table."""
+    if isinstance(value, dict) and (named := value.get("type") or value.get("function")):
+        return str(named)
+    text = value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
+    return text if len(text) <= 60 else f"{text[:48]}... ({len(text):,} characters)"
 
 
 def _line(row: Any) -> str:
@@ -91,16 +127,17 @@ def _origin(view: Any, ancestor: Any) -> str:
 
 
 def explain(run: Folder, step: Annotated[str, typer.Argument(help="A step: its name or the end of it.")]) -> None:
-    """Say why a step ran again: the field-level difference to the nearest existing step."""
+    """Say why a step ran again: the fields that differ from its earlier version."""
     from burnish.runs import RunView
 
     view, other, changed = RunView(run).explain(step)
     print(f"{view.name}  {view.note['identity']['function']}  fingerprint {view.note['fingerprint']}")
+    if other is None or other.name != view.name:
+        print("it never ran again: there is no earlier version of it under superseded/")
     if other is None:
-        print("no other step of this function exists")
         return
-    where = "superseded" if "superseded" in other.folder.parts else "nearest"
-    print(f"{where}: {other.folder.name if where == 'superseded' else other.name}, {len(changed)} fields differ")
+    where = "its earlier version" if other.name == view.name else "for comparison, the nearest step of this function"
+    print(f"{where}: {other.folder.relative_to(run)}, {len(changed)} fields differ")
     for path, old, new in changed:
         print(f"  {path}: {json.dumps(old, ensure_ascii=False)} -> {json.dumps(new, ensure_ascii=False)}")
     if view.note["code"] != other.note["code"]:

@@ -9,6 +9,8 @@ from typing import Annotated, Any
 
 import typer
 
+HEAD, TAIL = 40, 20  # tokens shown of a long stretch
+
 # What a token is to training, and how it is shown.
 MARKS = {
     "prompt": ("dim", "seen, never trained"),
@@ -28,6 +30,7 @@ def preview(
     set_: Annotated[list[str], typer.Option("--set", help="A setting of the method: key=value.")] = [],  # noqa: B006
     chat: Annotated[str, typer.Option(help="A chat format in place of the tokenizer's own: chatml or llama3.")] = "",
     rows: Annotated[int, typer.Option(help="How many rows to show.")] = 3,
+    full: Annotated[bool, typer.Option("--full", help="Show long stretches whole, not only their two ends.")] = False,
 ) -> None:
     """Show rows as tokens, coloured by what training does with them, and list the rows that would be dropped."""
     from rich.console import Console
@@ -65,7 +68,7 @@ def preview(
         screen.print(f"  [{style}]{mark:<12}[/{style}] {meaning}")
     kept = {example.id for example in examples}
     for row in [row for row in found.rows if row.id in kept][:rows]:
-        show_row(screen, codec, row)
+        show_row(screen, codec, row, full)
     tell(screen, examples, [*found.dropped, *lost])
 
 
@@ -76,7 +79,7 @@ def answers_of(row: Any) -> list[tuple[str, Any]]:
     return [("response", row.response)]
 
 
-def show_row(screen: Any, codec: Any, row: Any) -> None:
+def show_row(screen: Any, codec: Any, row: Any, full: bool = False) -> None:
     """A row's prompt, and each of its answers, a line a stretch of equal tokens."""
     from rich.text import Text
 
@@ -84,13 +87,13 @@ def show_row(screen: Any, codec: Any, row: Any) -> None:
     for place, (name, messages) in enumerate(answers_of(row)):
         encoded = codec.encode(row.context, messages)
         if place == 0:
-            print_stretches(screen, codec, encoded, range(encoded.prompt_length))
+            print_stretches(screen, codec, encoded, range(encoded.prompt_length), full)
         screen.print(Text(f" {name}", style="bold"))
-        print_stretches(screen, codec, encoded, range(encoded.prompt_length, len(encoded.ids)))
+        print_stretches(screen, codec, encoded, range(encoded.prompt_length, len(encoded.ids)), full)
 
 
-def print_stretches(screen: Any, codec: Any, encoded: Any, places: range) -> None:
-    """Tokens at these places, grouped by role and by what training does with them."""
+def print_stretches(screen: Any, codec: Any, encoded: Any, places: range, full: bool = False) -> None:
+    """Tokens at these places, grouped by role and by what training does with them; a long group by its two ends."""
     from rich.text import Text
 
     def mark(place: int) -> tuple[str, str]:
@@ -105,9 +108,13 @@ def print_stretches(screen: Any, codec: Any, encoded: Any, places: range) -> Non
         ids = [encoded.ids[place] for place in group]
         texts = [named.get(i) or codec.text((i,)).replace("\n", "⏎") for i in ids]
         line = Text(f"  {role:<10}{what:<12}{len(texts):>5}  ")
-        for text in texts:
-            line.append(text, style=MARKS[what][0])
-            line.append("|", style="dim")
+        left_out = 0 if full else max(0, len(texts) - HEAD - TAIL)
+        for place, text in enumerate(texts):
+            if place == HEAD and left_out:
+                line.append(f" ... {left_out} more (--full shows them) ... ", style="dim")
+            if not HEAD <= place < HEAD + left_out:
+                line.append(text, style=MARKS[what][0])
+                line.append("|", style="dim")
         screen.print(line)
 
 

@@ -27,6 +27,7 @@ AnnotatorSpec = Annotated[
 Out = Annotated[str, typer.Option(help="Run folder. Default: runs/RECIPE-SCALE. The same command again goes on.")]
 Set = Annotated[list[str], typer.Option("--set", help="Override a setting: key=value. May be repeated.")]
 Chat = Annotated[str, typer.Option(help="Chat format for a base model without a template: chatml or llama3.")]
+Verbose = Annotated[bool, typer.Option("--verbose", "-v", help="Name every step that is reused.")]
 Seed = Annotated[int, typer.Option(help="Seed of the run (the setting `seed`).")]
 
 
@@ -53,6 +54,7 @@ def run(
         bool, typer.Option("--dry-run", help="Print steps, rows, tokens and estimated hours; run nothing.")
     ] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object on stdout when done.")] = False,
+    verbose: Verbose = False,
 ) -> None:
     """Run a recipe, or go on with it where it stopped."""
     from burnish.cli import workers as people
@@ -73,7 +75,7 @@ def run(
         return
     compute = choose_compute(device=device, dtype=dtype, threads=threads or None, workers=workers or None)
     folder = Path(out or f"runs/{recipe}-{scale}")
-    listener = Console()
+    listener = Console(verbose=verbose)
     chosen = people.assemble(module, asked, settings)
     about = {
         "recipe": recipe,

@@ -11,6 +11,8 @@ from typing import Annotated, Any
 
 import typer
 
+from burnish.cli.running import Verbose
+
 FEW_STEPS = 5  # below it, the defaults for large files were probably not meant
 
 MethodName = Annotated[
@@ -52,6 +54,7 @@ def train(
     threads: Annotated[int, typer.Option(help="Torch threads; fixed at the first start. 0: automatic.")] = 0,
     on_change: Annotated[str, typer.Option(help="When a step exists with other settings: refuse or rerun.")] = "refuse",
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object on stdout when done.")] = False,
+    verbose: Verbose = False,
 ) -> None:
     """Train a model on a file of rows, or go on with it where it stopped."""
     from burnish.cli.console import Console
@@ -73,7 +76,7 @@ def train(
     job = _Job(method, model, data, settings, chat=chat, on_error=on_error, limit=limit, track=track, teacher=teacher)
     # One process trains; it gets the machine's cores.
     compute = choose_compute(device=device, dtype=dtype, threads=threads or None, workers=1)
-    folder, listener = Path(out or f"runs/train-{method}"), Console()
+    folder, listener = Path(out or f"runs/train-{method}"), Console(verbose=verbose)
     about = {
         "recipe": f"train {method}",
         "scale": "",

@@ -11,7 +11,7 @@ from typing import Annotated, Any
 
 import typer
 
-Model = Annotated[str, typer.Option("--model", help="A folder in Hugging Face layout, or a hub id.")]
+Model = Annotated[str, typer.Option("--model", help="A folder in Hugging Face layout, a finished run, or a hub id.")]
 Style = Annotated[str, typer.Option(help="chat, or completion for a base model without a chat template.")]
 
 
@@ -36,7 +36,7 @@ def _client(model: str, style: str, device: str, dtype: str) -> Any:
 
 
 def chat(
-    model: Annotated[str, typer.Argument(help="A folder of weights, such as RUN/final.")],
+    model: Annotated[str, typer.Argument(help="A folder of weights, or a finished run.")],
     *,
     style: Style = "chat",
     system: Annotated[str, typer.Option(help="A system prompt.")] = "",
@@ -159,12 +159,12 @@ def average(
     weights: Annotated[str, typer.Option(help="Comma-separated, summing to 1. Default: equal.")] = "",
 ) -> None:
     """Average the weights of several models, one tensor at a time."""
+    from burnish.cli.workers import policy_weights
     from burnish.errors import RunError, SettingsError
     from burnish.merge import average as merge_average
-    from burnish.models import locate, weights_of
     from burnish.runs.storage import publish
 
-    members = [weights_of(locate(m)) for m in models]
+    members = [policy_weights(m) for m in models]
     try:
         shares = [float(part) for part in weights.split(",")] if weights else [1 / len(members)] * len(members)
     except ValueError:

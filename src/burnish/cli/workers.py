@@ -6,7 +6,7 @@ from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any
 
-from burnish.errors import DataError, SettingsError
+from burnish.errors import DataError, RunError, SettingsError
 
 HELDOUT_SHARE = 0.2  # ASSUMED: share of a prompt file that is never trained on
 DEV_SHARE = 0.1  # ASSUMED: share that only chooses between checkpoints
@@ -41,10 +41,18 @@ class Shape:
 
 
 def policy_weights(spec: str) -> Any:
-    """Weights of a folder, a hub id, or the embedded base."""
+    """Weights of a folder, of a run (its `final`), of a hub id, or the embedded base.
+
+    Raises:
+        RunError: a run that has no `final` yet.
+    """
     from burnish import microworld
     from burnish.models import locate, weights_of
 
+    if spec and (Path(spec) / "run.json").exists():
+        if not (Path(spec) / "final").exists():
+            raise RunError(f"{spec} is a run without final weights; give its command again, or a folder of its steps")
+        spec = str(Path(spec) / "final")
     return weights_of(locate(spec)) if spec else microworld.base_weights()
 
 

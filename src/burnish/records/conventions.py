@@ -66,12 +66,20 @@ def _decode(number: int, line: bytes) -> tuple[int, Row | str, str]:
     """(line number, row or what is wrong, raw text)."""
     raw = line.decode("utf-8", "replace").strip("\ufeff\r\n ")
     try:
-        row = json.loads(line.decode("utf-8-sig" if number == 1 else "utf-8"))
+        row = json.loads(line.decode("utf-8-sig" if number == 1 else "utf-8").rstrip())
     except UnicodeDecodeError:
         return number, "the line is not UTF-8; save the file as UTF-8", raw
     except (ValueError, RecursionError) as error:
-        return number, f"the line is not valid JSON ({error}); mend or delete it", raw
+        return number, f"the line is not valid JSON: {_wrong(error)}; mend or delete it", raw
     return _object(number, row, raw)
+
+
+def _wrong(error: Exception) -> str:
+    """What is wrong with JSON, without Python's own count of lines, which is not the file's."""
+    if isinstance(error, json.JSONDecodeError):
+        ends = error.pos >= len(error.doc.rstrip())
+        return "it ends too early" if ends else f"{error.msg.removesuffix(' at')}, at character {error.colno}"
+    return "it is nested too deeply" if isinstance(error, RecursionError) else str(error)
 
 
 def _object(number: int, row: Any, raw: str) -> tuple[int, Row | str, str]:
@@ -92,8 +100,8 @@ def _raw_rows(path: Path) -> Iterator[tuple[int, Row | str, str]]:
         except (ValueError, RecursionError) as error:
             place = f":{error.lineno}" if isinstance(error, json.JSONDecodeError) else ""
             raise DataError(
-                f"{path}{place} is not valid JSON ({error}); a .json file holds one list of objects, and a file with "
-                "one object a line is named .jsonl"
+                f"{path}{place} is not valid JSON: {_wrong(error)}; a .json file holds one list of objects, and a file "
+                "with one object a line is named .jsonl"
             ) from error
         for number, row in enumerate(data if isinstance(data, list) else [data], 1):
             yield _object(number, row, json.dumps(row, ensure_ascii=False))
