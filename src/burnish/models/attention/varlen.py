@@ -29,8 +29,8 @@ class Runs:
         query_ends, key_ends: [S + 1] cumulative lengths, int32, from 0.
         longest_query, longest_key: the largest of each.
         gather: [K] flat index of each key; None where keys are the queries.
-        copies: for the backward of `gather`: pairs (flat index, place in the keys) of equal length. Within a pair no
-            flat index occurs twice, and all pairs together hold every place once.
+        copies: for the backward of `gather`: (flat indices [m], their places in the keys [c, m]), for each number c of
+            places that a token is read at. All together hold every flat index that is read once.
     """
 
     query_ends: torch.Tensor
@@ -42,14 +42,16 @@ class Runs:
 
 
 def _copies(gather: torch.Tensor) -> tuple[tuple[torch.Tensor, torch.Tensor], ...]:
-    """The first occurrence of each flat index, then the second of those that have one, and so on."""
+    """Where each flat index is read, in groups of equally many places."""
     order = gather.argsort(stable=True)
-    value = gather[order]
-    new = torch.ones_like(value, dtype=torch.bool)
-    new[1:] = value[1:] != value[:-1]
-    place = torch.arange(len(value))
-    turn = place - torch.where(new, place, 0).cummax(0).values
-    return tuple((value[turn == t], order[turn == t]) for t in range(int(turn.max()) + 1))
+    flat, counts = gather.unique(return_counts=True)
+    first = counts.cumsum(0) - counts
+    out = []
+    for count in counts.unique().tolist():
+        these = counts == count
+        places = first[these] + torch.arange(count)[:, None]
+        out.append((flat[these], order[places]))
+    return tuple(out)
 
 
 def runs_of(pack: Pack, device: torch.device) -> Runs:
@@ -83,13 +85,16 @@ def runs_of(pack: Pack, device: torch.device) -> Runs:
         longest_query=max(queries),
         longest_key=max(keys),
         gather=index.to(device) if shared else None,
-        copies=tuple((to.to(device), at.to(device)) for to, at in _copies(index)) if shared else (),
+        copies=tuple((flat.to(device), places.to(device)) for flat, places in _copies(index)) if shared else (),
     )
     return pack.plans[key]
 
 
 class _Gather(torch.autograd.Function):
-    """Keys or values [T, G, D] to the places that read them; the backward sums in float32, in one fixed order."""
+    """Keys or values [T, G, D] to the places that read them; the backward sums each token's places in one fixed order.
+
+    Every token is read: by itself if by nothing else. On GPUs sums of half precision run in float32.
+    """
 
     @staticmethod
     def forward(ctx: Any, flat: torch.Tensor, runs: Runs) -> torch.Tensor:
@@ -98,11 +103,11 @@ class _Gather(torch.autograd.Function):
 
     @staticmethod
     def backward(ctx: Any, grad: torch.Tensor) -> tuple[torch.Tensor, None]:
-        wide = torch.promote_types(grad.dtype, torch.float32)
-        whole = grad.new_zeros(ctx.tokens, *grad.shape[1:], dtype=wide)
-        for flat, place in ctx.runs.copies:
-            whole.index_add_(0, flat, grad.index_select(0, place).to(wide))
-        return whole.to(grad.dtype), None
+        whole = grad.new_empty(ctx.tokens, *grad.shape[1:])
+        for flat, places in ctx.runs.copies:
+            read = grad.index_select(0, places.flatten())
+            whole.index_copy_(0, flat, read if len(places) == 1 else read.view(*places.shape, *grad.shape[1:]).sum(0))
+        return whole, None
 
 
 def kernel() -> Callable[..., torch.Tensor] | None:
@@ -138,12 +143,8 @@ def attend_runs(
     if runs.gather is not None:
         key, value = _Gather.apply(key, runs), _Gather.apply(value, runs)
     options: dict[str, Any] = {}
-    if query.shape[1] != key.shape[1]:
-        if "enable_gqa" in inspect.signature(attention).parameters:
-            options["enable_gqa"] = True
-        else:
-            groups = query.shape[1] // key.shape[1]
-            key, value = key.repeat_interleave(groups, 1), value.repeat_interleave(groups, 1)
+    if query.shape[1] != key.shape[1] and "enable_gqa" in inspect.signature(attention).parameters:
+        options["enable_gqa"] = True  # earlier kernels take grouped heads unasked
     sides = (-1 if window is None else window - 1, 0)
     ends = (runs.query_ends, runs.key_ends, runs.longest_query, runs.longest_key)
     return attention(query, key, value, *ends, scale=scale, window_size=sides, **options)[None]
