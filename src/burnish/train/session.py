@@ -15,13 +15,13 @@ from typing import Any
 
 import torch
 
-from burnish.chat import Chat, audit, load_chat
+from burnish.chat import Chat, audit, load_chat, load_tokens
 from burnish.errors import ChatError, ModelError, SettingsError
 from burnish.models import load_causal, load_reward, new_reward, prepare
 from burnish.protocols import Work
 from burnish.records import Dropped, Weights
 from burnish.runs import compute
-from burnish.train.batch import Example, encode_all, optimiser_batches, packs
+from burnish.train.batch import Example, packs
 from burnish.train.checkpoint import Progress, finite
 from burnish.train.objectives import Method, Place
 from burnish.train.optim import Optimiser, check_schedule, learning_rate
@@ -222,8 +222,8 @@ def open_session(
     base: Weights, rows: Sequence[Any], *, method: Method, loop: Loop, work: Work | None = None
 ) -> Session:
     """Load, tokenise, measure beforehand, and go back to the last checkpoint if there is one."""
-    chat = load_chat(Path(base.path), format=loop.format)
-    notices = _audited(chat)
+    chat = load_tokens(base.path) if method.raw else load_chat(Path(base.path), format=loop.format)
+    notices = [] if method.raw else _audited(chat)
     model = _load(base, method, loop.seed, chat)
     _own_memory(model)
     if loop.lora_rank:
@@ -231,12 +231,11 @@ def open_session(
     notices += [notice for notice in (prepare(model), _dropout(model)) if notice]
     context = getattr(model.config.get_text_config(), "max_position_embeddings", None)
     longest = min(n for n in (loop.max_length, context, 1 << 62) if n is not None)
-    limits = {"max_length": longest, "refuse_above": loop.refuse_above, "isolate": method.isolate}
-    examples, lost = encode_all(method.encode, chat, rows, **limits)
+    examples, lost = method.read(chat, rows, max_length=longest, refuse_above=loop.refuse_above)
     scratch = Path(work.scratch) if work is not None else None
     place = Place(
         base=base,
-        stop_ids=tuple(chat.stop_ids),
+        stop_ids=() if method.raw else tuple(chat.stop_ids),
         pack_tokens=loop.pack_tokens,
         seed=loop.seed,
         dtype=compute().dtype,
@@ -250,7 +249,7 @@ def open_session(
         loop=loop,
         examples=examples,
         lost=lost,
-        batches=optimiser_batches(examples, batch_rows=loop.batch_rows, epochs=loop.epochs, seed=loop.seed),
+        batches=method.batches(examples, batch_rows=loop.batch_rows, epochs=loop.epochs, seed=loop.seed),
         optimiser=Optimiser(model, weight_decay=loop.weight_decay, clip=loop.clip),
         progress=Progress(scratch, checkpoint_steps=loop.checkpoint_steps),
         place=place,
