@@ -17,7 +17,7 @@ from burnish.records import Document
 from burnish.runs.compute import Compute, computing
 from burnish.train import METHODS, train_rows
 from burnish.train.batch import packs
-from burnish.train.documents import _piece, cut_document, mixed_epochs, token_batches
+from burnish.train.documents import cut_document, document_example, mixed_epochs, token_batches
 from burnish.train.objectives import Pretraining
 from tests.train.material import LOOP, documents, folders, make_model
 from tests.train.test_whole_step import agree
@@ -91,7 +91,7 @@ def test_a_document_has_the_gradient_it_has_alone_whatever_stands_beside_it(plai
         units = method.units(examples)
         assert units == sum(len(row.text) + 1 for row in texts("one text", "another, longer one", "3rd"))
         together = loss_and_gradient(model, method, examples, units)
-        joined = _piece("joined", tuple(token for example in examples for token in flat(example)))
+        joined = document_example("joined", tuple(token for example in examples for token in flat(example)))
         mingled = loss_and_gradient(model, method, [joined], units)
     other = AutoModelForCausalLM.from_pretrained(plain.path, dtype=torch.float64, attn_implementation="eager").eval()
     value = 0.0

@@ -40,10 +40,10 @@ def cut_document(tokens: Tokens, row: Document, *, max_length: int) -> list[Exam
     if len(ids) < 2:
         return []
     pieces = [ids[start : start + max_length] for start in range(0, len(ids) - 1, max_length - 1)]
-    return [_piece(row.id, piece) for piece in pieces]
+    return [document_example(row.id, piece) for piece in pieces]
 
 
-def _piece(row_id: str, ids: tuple[int, ...]) -> Example:
+def document_example(row_id: str, ids: tuple[int, ...]) -> Example:
     trained = np.ones(len(ids) - 1, dtype=bool)
     return Example(
         id=row_id,

@@ -17,9 +17,11 @@ class Optimisation:
     lr: float = 1e-5  # Llama 3 §4.1.3, §4.1.4: SFT and DPO
     epochs: int = 1  # ASSUMED: reports give steps
     batch_rows: int = 128  # ASSUMED: not reported
-    schedule: str = "cosine"  # ASSUMED: to a tenth of the peak; or linear, constant
+    schedule: str = "cosine"  # ASSUMED: to the floor; or linear, constant
+    floor: float = 0.1  # ASSUMED: share of the peak that the cosine ends at
     warmup: float = 0.03  # ASSUMED: share of the steps
     weight_decay: float = 0.1  # ASSUMED: on matrices only
+    beta2: float = 0.999  # ASSUMED: AdamW's decay of the second moment; pre-training often takes 0.95
     clip: float | None = 1.0  # ASSUMED: largest gradient norm; none does not clip
     seed: int = 0  # ASSUMED: order of the rows, and a new head
     max_length: int | None = None  # plumbing: tokens of a prompt and an answer, or of a text; none is the context
