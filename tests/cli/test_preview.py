@@ -71,3 +71,33 @@ def test_a_long_stretch_is_cut_in_its_middle_unless_asked(called: Called, model:
     assert short.count("|") + left_out == whole.count("|") and short.count("|") == 60 + 4  # two names of specials
     assert "Begin" in short.replace("|", "") and "End." in short.replace("|", "")
     assert "more" not in whole
+
+
+def test_raw_text_is_shown_in_pieces(called: Called, model: str, tmp_path: Path) -> None:
+    row = {"text": "def f(x): return x"}
+    done = called(
+        "data", "preview", write(tmp_path, row, {"text": "b"}, "{"), "--model", model, "--set", "max_length=12"
+    )
+    assert done[0] == 0, done[2]
+    assert "text, for pretrain" in done[1] and "rows.jsonl:1, pieces: 2" in done[1]
+    shown = [line.split(maxsplit=3) for line in done[1].splitlines() if line.startswith("  text")]
+    assert [(what, int(size)) for _, what, size, _ in shown] == [
+        ("prompt", 1), ("trained", 11), ("prompt", 1), ("trained", 7), ("prompt", 1), ("trained", 1)
+    ]  # fmt: skip
+    assert shown[0][3] == "d|" and shown[1][3].replace("|", "") == "ef f(x): re" and shown[2][3] == "e|"
+    assert "2 rows would be trained on, 19 trained tokens" in done[1] and "1 malformed row" in done[1]
+
+
+def test_switches_and_turns_are_shown(called: Called, model: str, tmp_path: Path) -> None:
+    """An answer that is switched off is never trained; earlier ones are with `train_on=all`."""
+    turns = [{"role": "user", "content": "1?"}, {"role": "assistant", "content": "First"}]
+    row = {"messages": [*turns, turns[0], {"role": "assistant", "content": "Second", "weight": 0}]}
+    both = {"messages": [*turns, turns[0], {"role": "assistant", "content": "Third"}]}
+    for settings, trained, lost in (((), ["Third"], 1), (("--set", "train_on=all"), ["First", "First", "Third"], 0)):
+        done = called("data", "preview", write(tmp_path, row, both), "--model", model, "--method", "sft", *settings)
+        assert done[0] == 0, done[2]
+        lines = [line.split(maxsplit=3) for line in done[1].splitlines() if line.startswith("  assistant")]
+        assert [text.replace("|", "") for _, what, _, text in lines if what == "trained"] == trained
+        assert ("1 nothing in it is trained" in done[1]) == bool(lost)
+        if not lost:
+            assert "Second" in "".join(text.replace("|", "") for _, what, _, text in lines if what == "untrained")

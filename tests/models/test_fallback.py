@@ -10,7 +10,6 @@ import torch
 import transformers
 
 from burnish.models import (
-    attention,
     build_pack,
     forward,
     prepare,
@@ -20,6 +19,7 @@ from burnish.models import (
     token_logits,
     token_logprobs,
 )
+from burnish.models.attention import packed
 from tests.models.flat import draw_rows, eager, flat_logprobs, flat_scores, gap
 
 SHARED = {"vocab_size": 61, "hidden_size": 32, "num_hidden_layers": 2, "pad_token_id": None, "bos_token_id": None}
@@ -102,7 +102,7 @@ def test_first_use_prepares_and_warns() -> None:
 
 def test_probe_notices_attention_that_computes_something_else(monkeypatch: pytest.MonkeyPatch) -> None:
     """A packed core that is wrong for a model (here: blind to its prefix) is found by the probe, not trusted."""
-    real = attention.attend
+    real = packed.attend
 
     def wrong(query: torch.Tensor, key: torch.Tensor, value: torch.Tensor, **options: Any) -> torch.Tensor:
         return real(query, key, value, **(options | {"scale": 0.5 * options["scale"]}))
@@ -110,7 +110,7 @@ def test_probe_notices_attention_that_computes_something_else(monkeypatch: pytes
     model, rows = tiny_model("qwen2", vocabulary=61, scale=3.0, dtype="float64"), draw_rows(61, SHAPES)
     wanted = flat_logprobs(eager(model), rows)
     with monkeypatch.context() as patch:
-        patch.setattr(attention, "attend", wrong)
+        patch.setattr(packed, "attend", wrong)
         notice = prepare(model)
     assert notice is not None and "differ" in notice
     assert gap(token_logprobs(model, build_pack(rows)), wanted) < 1e-6

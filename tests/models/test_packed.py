@@ -8,7 +8,8 @@ import pytest
 import torch
 
 from burnish.errors import ModelError
-from burnish.models import Row, attention, build_pack, packed_tokens, plan, prepare, tiny_model, token_logprobs
+from burnish.models import Row, build_pack, packed_tokens, prepare, tiny_model, token_logprobs
+from burnish.models.attention import packed, plan
 from burnish.models.pack import Pack
 from tests.models.flat import draw_rows, eager, flat_logprobs, gap
 
@@ -97,9 +98,9 @@ def test_negative_controls(broken: str, architecture: str, layout: str, monkeypa
         for layer in model.model.layers:
             layer.self_attn.attn_logit_softcapping = None
     elif broken == "window":
-        monkeypatch.setattr(attention, "plan", lambda pack, window, *rest: planned(pack, None, *rest))
+        monkeypatch.setattr(packed, "plan", lambda pack, window, *rest: planned(pack, None, *rest))
     elif broken == "wider window":  # by one position: the edge is exact
-        monkeypatch.setattr(attention, "plan", lambda pack, w, *rest: planned(pack, w and w + 1, *rest))
+        monkeypatch.setattr(packed, "plan", lambda pack, w, *rest: planned(pack, w and w + 1, *rest))
     elif broken == "position":
         with torch.no_grad():
             pack = build_pack(rows)

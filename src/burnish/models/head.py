@@ -3,7 +3,7 @@
     hidden [N, H] -> chunks of logits [n, V] (bias, scale, cap as the model has them) -> log p of the target [N]
 
 The backward computes each chunk's logits again, so that memory holds one chunk; a table that fits in one chunk is kept
-instead. Sums run in promote_types(dtype, float32).
+instead, in the model's dtype, and becomes its own gradient. Sums run in promote_types(dtype, float32).
 """
 
 from __future__ import annotations
@@ -16,7 +16,11 @@ import torch.nn.functional as F
 from torch import nn
 from torch.utils.checkpoint import checkpoint
 
-CHUNK_CELLS = 1 << 24  # logits of one chunk: 64 MiB in float32
+from burnish.models import kernels
+
+CHUNK_BYTES = 1 << 26  # logits of one chunk
+CHUNK_SHARE = 16  # on a GPU, a chunk may take this part of its memory: few large products, and often nothing twice
+PASS_CELLS = 1 << 24  # cells of a table that plain PyTorch widens at a time: 64 MiB in float32
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -49,17 +53,60 @@ def shape_logits(raw: torch.Tensor, form: Head) -> torch.Tensor:
     return out if form.cap is None else torch.tanh(out / form.cap) * form.cap
 
 
+def _chunk_bytes(device: torch.device) -> int:
+    if device.type != "cuda":
+        return CHUNK_BYTES
+    return torch.cuda.get_device_properties(device).total_memory // CHUNK_SHARE
+
+
 def _chosen(logits: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
     """log p of the targets, [n], in at least float32."""
     wide = logits.to(torch.promote_types(logits.dtype, torch.float32))
     return wide.gather(1, targets[:, None])[:, 0] - wide.logsumexp(1)
 
 
-class _Selected(torch.autograd.Function):
-    """log softmax(head(h))[target] with the backward written out.
+def _norms(table: torch.Tensor, targets: torch.Tensor, form: Head) -> tuple[torch.Tensor, torch.Tensor]:
+    """Log-sum-exp [n] of the shaped logits of a raw table [n, V], and the target's [n], in at least float32."""
+    if kernels.serves(table):
+        return kernels.table_norms(table, targets, scale=form.scale, cap=form.cap)
+    wide, norms, chosen = torch.promote_types(table.dtype, torch.float32), [], []
+    rows = max(1, PASS_CELLS // table.shape[1])
+    for part, wanted in zip(table.split(rows), targets.split(rows), strict=True):
+        logits = shape_logits(part, form).to(wide)
+        norms.append(logits.logsumexp(1))
+        chosen.append(logits.gather(1, wanted[:, None])[:, 0])
+    return torch.cat(norms), torch.cat(chosen)
 
-    d/dz = onehot - p; through the cap times 1 - (z/cap)^2; through the scale times scale; then h W and bias.
+
+def _into_gradient(
+    table: torch.Tensor, targets: torch.Tensor, norms: torch.Tensor, grad: torch.Tensor, form: Head
+) -> torch.Tensor:
+    """Turn raw logits [n, V] into grad * d log p(target) / d raw, in place.
+
+    d/dz = onehot - p; through the cap times 1 - (z/cap)^2; through the scale times scale.
     """
+    if kernels.serves(table):
+        kernels.table_gradient(table, targets, norms, grad.contiguous(), scale=form.scale, cap=form.cap)
+        return table
+    wide, rows = norms.dtype, max(1, PASS_CELLS // table.shape[1])
+    for at in range(0, table.shape[0], rows):
+        part = slice(at, at + rows)
+        raw, g = table[part], grad[part, None]
+        logits = shape_logits(raw, form).to(wide)  # the raw table itself where form and dtype leave it alone
+        slope = None if form.cap is None else 1 - (logits / form.cap) ** 2
+        dz = logits.sub_(norms[part, None]).exp_().mul_(-g)
+        dz.scatter_add_(1, targets[part, None], g)
+        if slope is not None:
+            dz *= slope
+        if form.scale != 1.0:
+            dz *= form.scale
+        if dz.data_ptr() != raw.data_ptr():
+            raw.copy_(dz)
+    return table
+
+
+class _Selected(torch.autograd.Function):
+    """log softmax(head(h))[target] with the backward written out; a table of logits is turned into its own gradient."""
 
     @staticmethod
     def forward(
@@ -68,50 +115,50 @@ class _Selected(torch.autograd.Function):
         weight: torch.Tensor,
         bias: torch.Tensor | None,
         targets: torch.Tensor,
-        how: tuple[Head, int],
+        how: tuple[Head, int, bool],
     ) -> torch.Tensor:
-        form, chunk = how
+        form, chunk, keep = how
         kept, out, norms = None, [], []
         for rows, wanted in zip(hidden.split(chunk), targets.split(chunk), strict=True):
-            logits = shape_logits(F.linear(rows, weight, bias), form)
-            wide = logits.to(torch.promote_types(logits.dtype, torch.float32))
-            norm = wide.logsumexp(1)
-            out.append(wide.gather(1, wanted[:, None])[:, 0] - norm)
+            table = F.linear(rows, weight, bias)
+            norm, chosen = _norms(table, wanted, form)
+            out.append(chosen - norm)
             norms.append(norm)
-            kept = logits if hidden.shape[0] <= chunk else None
-        ctx.save_for_backward(hidden, weight, bias, targets, torch.cat(norms), kept)
-        ctx.form, ctx.chunk = form, chunk
+            kept = table if keep and hidden.shape[0] <= chunk else None
+        ctx.save_for_backward(hidden, weight, bias, targets, torch.cat(norms))
+        ctx.form, ctx.chunk, ctx.kept = form, chunk, kept
         return torch.cat(out)
 
     @staticmethod
     @torch.autograd.function.once_differentiable
     def backward(ctx: Any, grad: torch.Tensor) -> tuple[torch.Tensor | None, ...]:
-        hidden, weight, bias, targets, norms, kept = ctx.saved_tensors
-        wide, need = torch.promote_types(hidden.dtype, torch.float32), ctx.needs_input_grad
-        several = kept is None
-        dh = torch.empty_like(hidden) if need[0] else None
+        hidden, weight, bias, targets, norms = ctx.saved_tensors
+        kept, ctx.kept = ctx.kept, None  # it is consumed here; a second backward computes it again
+        wide, need = norms.dtype, ctx.needs_input_grad
+        several = hidden.shape[0] > ctx.chunk
+        dh = torch.empty_like(hidden) if need[0] and several else None
         dw = torch.zeros_like(weight, dtype=wide) if need[1] and several else None
         db = torch.zeros(weight.shape[0], dtype=wide, device=weight.device) if bias is not None and need[2] else None
         for at in range(0, hidden.shape[0], ctx.chunk):
             part = slice(at, at + ctx.chunk)
             rows = hidden[part]
-            logits = shape_logits(F.linear(rows, weight, bias), ctx.form) if several else kept
-            logits = logits.to(wide)
-            dz = (logits - norms[part, None]).exp_().mul_(-grad[part, None])
-            dz[torch.arange(rows.shape[0], device=dz.device), targets[part]] += grad[part]
-            if ctx.form.cap is not None:
-                dz *= 1 - (logits / ctx.form.cap) ** 2
-            if ctx.form.scale != 1.0:
-                dz *= ctx.form.scale
+            table = F.linear(rows, weight, bias) if kept is None else kept
+            dz = _into_gradient(table, targets[part], norms[part], grad[part], ctx.form)
             if db is not None:
-                db += dz.sum(0)
-            dz = dz.to(hidden.dtype)
-            if dh is not None:
-                dh[part] = dz @ weight
+                db += dz.sum(0, dtype=wide)
+            if need[0]:
+                dh = _into(dh, part, dz @ weight)
             if need[1]:
-                dw = dw.add_(dz.T @ rows) if several else dz.T @ rows
+                dw = dz.T @ rows if dw is None else dw.add_(dz.T @ rows)
         dw = None if dw is None else dw.to(weight.dtype)
         return dh, dw, None if db is None else db.to(bias.dtype), None, None
+
+
+def _into(whole: torch.Tensor | None, part: slice, value: torch.Tensor) -> torch.Tensor:
+    if whole is None:
+        return value
+    whole[part] = value
+    return whole
 
 
 def selected_logprobs(
@@ -124,7 +171,7 @@ def selected_logprobs(
         hidden: [N, H] last hidden states.
         targets: [N] token ids.
         form: what the architecture does to the head's output.
-        chunk: rows at a time; None picks it by `CHUNK_CELLS`.
+        chunk: rows at a time; None picks it by memory.
 
     Returns:
         [N] log-probabilities, each at most 0.
@@ -132,9 +179,10 @@ def selected_logprobs(
     if not targets.numel():
         return hidden.new_zeros(0, dtype=torch.promote_types(hidden.dtype, torch.float32)) + 0.0 * hidden.sum()
     vocabulary = getattr(head, "out_features", None) or head.weight.shape[0]
-    chunk = chunk or max(1, CHUNK_CELLS // vocabulary)
+    chunk = chunk or max(1, _chunk_bytes(hidden.device) // (vocabulary * hidden.element_size()))
     if type(head) is nn.Linear and not head._forward_hooks and not head._forward_pre_hooks:
-        return _Selected.apply(hidden, head.weight, head.bias, targets, (form, chunk))
+        keep = torch.is_grad_enabled()
+        return _Selected.apply(hidden, head.weight, head.bias, targets, (form, chunk, keep))
 
     def one(rows: torch.Tensor, wanted: torch.Tensor) -> torch.Tensor:
         return _chosen(shape_logits(head(rows), form), wanted)

@@ -4,13 +4,14 @@ Comes in: files of prompts, demonstrations and preferences. Goes out: frozen row
 library and pyarrow only.
 """
 
-from burnish.records.conventions import ReadResult, read_demonstrations, read_preferences, read_prompts
+from burnish.records.conventions import ReadResult, read_demonstrations, read_documents, read_preferences, read_prompts
 from burnish.records.nouns import (
     ROLES,
     STRENGTHS,
     Attribute,
     Candidate,
     Demonstration,
+    Document,
     Dropped,
     Judgement,
     Message,
@@ -34,6 +35,7 @@ __all__ = [
     "Attribute",
     "Candidate",
     "Demonstration",
+    "Document",
     "Dropped",
     "Judgement",
     "Message",
@@ -52,6 +54,7 @@ __all__ = [
     "model_config",
     "plain",
     "read_demonstrations",
+    "read_documents",
     "read_parquet",
     "read_preferences",
     "read_prompts",

@@ -20,9 +20,19 @@ STRENGTHS = {1: "marginally better", 2: "slightly better", 3: "better", 4: "sign
 _LEAVES = frozenset({str, int, float, bool, type(None)})
 
 
+# A field that came later: it is left out of the plain form while it has its default, so that ids of old rows stay.
+LATER: dict[str, Any] = {"later": True}
+
+
 @cache
 def _field_names(kind: type) -> tuple[str, ...] | None:
     return tuple(f.name for f in fields(kind)) if is_dataclass(kind) else None
+
+
+@cache
+def later_fields(kind: type) -> dict[str, Any]:
+    """Name -> default of the fields of a noun that its plain form may lack."""
+    return {f.name: f.default for f in fields(kind) if f.metadata.get("later")}
 
 
 def plain(value: Any) -> Any:
@@ -34,7 +44,13 @@ def plain(value: Any) -> Any:
     if isinstance(value, dict):
         return {str(key): plain(item) for key, item in value.items()}
     names = _field_names(type(value))
-    return value if names is None else {name: plain(getattr(value, name)) for name in names}
+    if names is None:
+        return value
+    found = {name: plain(getattr(value, name)) for name in names}
+    for name, default in later_fields(type(value)).items():
+        if found[name] == default:
+            del found[name]
+    return found
 
 
 def content_id(value: Any) -> str:
@@ -57,11 +73,13 @@ class Message:
         role: one of `ROLES`; `ipython` is what a tool printed.
         content: the text, without any template marker.
         end: `turn` when the turn passes to the other speaker (eot), `message` when it goes on (eom: a tool call).
+        train: False makes an assistant's message context only, wherever it stands (OpenAI's weight 0).
     """
 
     role: str
     content: str
     end: str = "turn"
+    train: bool = field(default=True, metadata=LATER)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -202,6 +220,25 @@ class Demonstration:
     attributes: tuple[Attribute, ...] = ()
     difficulty: float | None = None
     round: int = 0
+    parents: tuple[str, ...] = ()
+    id: str = field(default="")
+
+    def __post_init__(self) -> None:
+        _fill_id(self)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Document:
+    """A raw text for pre-training, without turns.
+
+    Args:
+        corpus: which part of a mix it belongs to: the name of its file.
+        source: the file and the line.
+    """
+
+    text: str
+    corpus: str = ""
+    source: str = ""
     parents: tuple[str, ...] = ()
     id: str = field(default="")
 

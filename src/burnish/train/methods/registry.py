@@ -10,7 +10,7 @@ from typing import Any
 from burnish.errors import ModelError, SettingsError
 from burnish.losses import critique_dpo_loss, dpo_loss, ipo_loss
 from burnish.protocols import Work
-from burnish.records import Demonstration, Preference, Weights
+from burnish.records import Demonstration, Document, Preference, Weights
 from burnish.runs import Outcome, nearest
 from burnish.train.methods.settings import (
     AnchoredReward,
@@ -22,6 +22,7 @@ from burnish.train.methods.settings import (
     KtoSettings,
     Optimisation,
     PointwiseReward,
+    Pretrain,
     Reward,
     Rpo,
     Sft,
@@ -36,6 +37,7 @@ from burnish.train.objectives import (
     Kto,
     Method,
     Pointwise,
+    Pretraining,
     Ranking,
     RewardAware,
     SoftRanking,
@@ -79,9 +81,21 @@ def _anchored(s: AnchoredReward) -> Method:
 
 METHODS: dict[str, Known] = {
     "distill": Known(
-        Demonstration, Distil, lambda s, teacher: Distillation(teacher=teacher, top_k=s.top_k), teacher=True
+        Demonstration,
+        Distil,
+        lambda s, teacher: Distillation(teacher=teacher, top_k=s.top_k, train_on=s.train_on),
+        teacher=True,
     ),
-    "sft": Known(Demonstration, Sft, lambda s: Imitation(weighting=s.weighting, noise=s.noise, seed=s.seed)),
+    "pretrain": Known(
+        Document,
+        Pretrain,
+        lambda s: Pretraining(mix=s.mix, batch_tokens=s.batch_tokens, epochs=s.epochs, seed=s.seed),
+    ),
+    "sft": Known(
+        Demonstration,
+        Sft,
+        lambda s: Imitation(weighting=s.weighting, noise=s.noise, seed=s.seed, train_on=s.train_on),
+    ),
     "reward": Known(Preference, Reward, lambda s: Ranking(margin=s.margin, penalty=s.penalty, isolate=s.isolate)),
     "reward-soft": Known(Preference, SoftReward, lambda s: SoftRanking()),
     "reward-anchored": Known(Preference, AnchoredReward, _anchored),

@@ -17,8 +17,9 @@ from typing import Any
 import torch
 import torch.nn.functional as F
 
+from burnish.models.attention.plan import Block, plan
+from burnish.models.attention.varlen import attend_runs, runs_of, serves
 from burnish.models.pack import Pack
-from burnish.models.plan import Block, plan
 
 NAME = "burnish_packed"
 
@@ -154,6 +155,9 @@ def packed_attention(
     query: torch.Tensor, key: torch.Tensor, value: torch.Tensor, mask: PackedMask, **options: Any
 ) -> torch.Tensor:
     """Attention of a whole pack: [1, H, T, D] and [1, G, T, D] in, [1, T, H, D] out. Options as for `attend`."""
+    if serves(query, value, options["cap"], options["dropout"]):
+        runs = runs_of(mask.pack, query.device)
+        return attend_runs(query, key, value, runs=runs, scale=options["scale"], window=mask.window)
     blocks = plan(mask.pack, mask.window, query.dtype, query.device)
     if len(blocks) == 1:
         return _block(blocks[0], query, (key, value), options)[None]
