@@ -30,7 +30,7 @@ LAYERS = (
 )
 LEVEL = {room: len(LAYERS) - i for i, line in enumerate(LAYERS) for room in line}
 TORCH_ROOMS = {"losses", "models", "merge", "train", "microworld"}
-TORCH_FILES = {"llm/local.py", "judge/reward_model.py"}
+TORCH_FILES = {"judge/reward_model.py"}
 LIGHT_ROOMS = ("records", "runs", "chat", "verify", "annotate", "curate", "report", "evaluate", "recipes")
 HEAVY = {"torch", "transformers", "pyarrow", "ray", "vllm", "numpy", "tokenizers", "safetensors"}
 FORBIDDEN_NAMES = {"utils", "helpers", "common", "misc", "base", "core", "manager", "util", "helper"}

@@ -8,8 +8,9 @@ import torch
 from transformers import AutoConfig, AutoModelForCausalLM
 
 from burnish import microworld
-from burnish.llm import local_attention, local_decode
-from burnish.llm.local_decode import (
+from burnish.llm.local import attention as local_attention
+from burnish.llm.local import decode as local_decode
+from burnish.llm.local.decode import (
     Grouped,
     Limits,
     Plain,
@@ -19,7 +20,7 @@ from burnish.llm.local_decode import (
     open_decoder,
     rotary_threshold,
 )
-from burnish.llm.randomness import key, uniforms
+from burnish.llm.local.randomness import key, uniforms
 from burnish.models import load_causal, tiny_model
 
 STOPS = tuple(range(8))

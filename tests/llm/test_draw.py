@@ -11,8 +11,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from burnish.errors import ModelError
-from burnish.llm.local_draw import draw
-from burnish.llm.randomness import key, uniforms
+from burnish.llm.local.draw import draw
+from burnish.llm.local.randomness import key, uniforms
 
 LOGITS = torch.tensor([2.0, 1.0, 0.5, -1.0, 0.0, -3.0, 1.5, -20.0])
 

@@ -14,11 +14,12 @@ import torch
 
 from burnish.chat import load_chat, load_tokens
 from burnish.errors import ModelError, SettingsError
-from burnish.llm import Local, batches, sample_responses, styles
-from burnish.llm import local as llm_local
-from burnish.llm.batches import Size, plan, size_of
-from burnish.llm.local import TOO_LONG
-from burnish.llm.styles import ChatStyle, CompletionStyle, render
+from burnish.llm import Local, sample_responses
+from burnish.llm.local import batches, styles
+from burnish.llm.local import client as llm_local
+from burnish.llm.local.batches import Size, plan, size_of
+from burnish.llm.local.client import TOO_LONG
+from burnish.llm.local.styles import ChatStyle, CompletionStyle, render
 from burnish.models import load_causal
 from burnish.records import Demonstration, Message, Prompt, Sampling, Weights
 from burnish.runs import Compute, Run, computing, stop_workers

@@ -11,7 +11,7 @@ from random import Random
 import pytest
 
 from burnish.errors import SettingsError
-from burnish.llm.styles import render
+from burnish.llm.local.styles import render
 from burnish.microworld import FAMILIES, Dials, checkers, checks_known_truth, export_gsm8k, few_shot, prompts
 from burnish.microworld.authors import SHARES, SHRUGS
 from burnish.microworld.corpus import completion_text, document

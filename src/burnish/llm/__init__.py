@@ -1,16 +1,11 @@
-"""Anything that answers messages. So far: a model in this process.
+"""Anything that answers messages: a model in this process, or one behind a request.
 
 Comes in: prompts, and weights in a folder. Goes out: responses with the ids that were drawn and their
 log-probabilities. Called by recipes, `evaluate` and the command line. See docs/sampling.md.
 
-    local             the client: `Local(weights)`; batches over worker processes, each finished batch journaled
-    sample            the step function `sample_responses`
-    styles            chat, completion and few-shot: messages to ids, ids to messages, when an answer ends
-    batches           which rows are drawn together: a pure function of the whole request
-    randomness        uniform numbers keyed by seed, prompt, sample and token position
-    local_decode      the loop, and the ways to step a model (chosen by a probe)
-    local_attention   keys and values of a batch whose rows share prompts
-    local_draw        a token from its logits
+    local       a model in this process
+    sample      the step function `sample_responses`
+    requests    what is asked of a model elsewhere, and what comes back
 """
 
 from burnish.llm.local import Local

@@ -19,10 +19,10 @@ import torch
 
 from burnish.chat import load_chat, load_tokens
 from burnish.errors import ModelError, SettingsError
-from burnish.llm.batches import Batch, plan, size_of
-from burnish.llm.local_decode import Decoder, Limits, open_decoder
-from burnish.llm.randomness import key, uniforms
-from burnish.llm.styles import STYLES, ChatStyle, CompletionStyle
+from burnish.llm.local.batches import Batch, plan, size_of
+from burnish.llm.local.decode import Decoder, Limits, open_decoder
+from burnish.llm.local.randomness import key, uniforms
+from burnish.llm.local.styles import STYLES, ChatStyle, CompletionStyle
 from burnish.models import dtype_named, load_causal
 from burnish.protocols import Work
 from burnish.records import (

@@ -20,8 +20,8 @@ import torch
 from transformers import PreTrainedModel
 
 from burnish.errors import ModelError
-from burnish.llm.local_attention import ATTENTION, GroupedCache, KeyValues, attending
-from burnish.llm.local_draw import draw
+from burnish.llm.local.attention import ATTENTION, GroupedCache, KeyValues, attending
+from burnish.llm.local.draw import draw
 
 READ_TOKENS = 4096  # prompt tokens (padding included) of one forward: activations stay within a core's cache
 COMMON_TOKENS = 16  # prompts that begin with so many equal tokens have them read once for all
