@@ -8,7 +8,7 @@ from functools import partial
 from typing import Any
 
 from burnish.errors import ModelError, SettingsError
-from burnish.losses import critique_dpo_loss, dpo_loss, ipo_loss
+from burnish.losses import critique_dpo_loss, dpo_loss, ipo_loss, rpo_loss
 from burnish.protocols import Work
 from burnish.records import Demonstration, Preference, Weights
 from burnish.runs import Outcome, nearest
@@ -71,6 +71,11 @@ def _critique(s: CritiqueDpo) -> Method:
     return Contrast(loss=loss, mask_formatting=s.mask_formatting)
 
 
+def _rpo(s: Rpo) -> Method:
+    loss = partial(rpo_loss, beta=s.beta, eta=s.eta, distance=s.distance, sft_weight=s.sft_weight)
+    return RewardAware(loss=loss, mask_formatting=s.mask_formatting)
+
+
 def _anchored(s: AnchoredReward) -> Method:
     if s.low is None or s.high is None:
         raise SettingsError("the scores need a scale: --set low=0 --set high=10, or what they were given on")
@@ -90,13 +95,7 @@ METHODS: dict[str, Known] = {
     "dpo": Known(Preference, Dpo, _dpo),
     "ipo": Known(Preference, Ipo, _ipo),
     "critique-dpo": Known(Preference, CritiqueDpo, _critique),
-    "rpo": Known(
-        Preference,
-        Rpo,
-        lambda s: RewardAware(
-            beta=s.beta, eta=s.eta, distance=s.distance, sft_weight=s.sft_weight, mask_formatting=s.mask_formatting
-        ),
-    ),
+    "rpo": Known(Preference, Rpo, _rpo),
     "kto": Known(
         Demonstration,
         KtoSettings,
