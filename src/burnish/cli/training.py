@@ -16,8 +16,8 @@ FEW_STEPS = 5  # below it, the defaults for large files were probably not meant
 MethodName = Annotated[
     str,
     typer.Argument(
-        help="sft, reward, reward-soft, reward-anchored, reward-attributes, reward-pointwise, dpo, ipo, critique-dpo, "
-        "rpo, kto, distill."
+        help="sft, reward, reward-soft, reward-anchored, reward-attributes, reward-pointwise, reward-steps, dpo, ipo, "
+        "critique-dpo, rpo, kto, distill."
     ),
 ]
 Model = Annotated[str, typer.Option(help="Where training starts: a folder in Hugging Face layout, or a hub id.")]
@@ -25,7 +25,7 @@ Data = Annotated[
     str,
     typer.Option(
         help="Rows (JSONL, JSON, Parquet): messages, prompt/completion, prompt/chosen/rejected; with strength, margin, "
-        "chosen_score, label or attributes where the method reads them."
+        "chosen_score, chosen_grades, label, attributes or completions and labels where the method reads them."
     ),
 ]
 

@@ -184,6 +184,8 @@ def score_pack(weights: Weights, pack: list) -> list[float]:
 
     here = compute()
     model = _loaded(weights, here.dtype, here.device)
+    if getattr(model.config, "score_reads", "response") != "response":
+        raise ModelError(f"{weights.path} scores reasoning steps; a judge of whole answers needs another reward model")
     rows = [Row(tuple(prompt), tuple(tuple(answer) for answer in answers)) for prompt, answers in pack]
     with torch.no_grad():
         scores = response_scores(model, build_pack(rows))

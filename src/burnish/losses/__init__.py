@@ -8,7 +8,7 @@ batch's loss, and detached sums for the metrics. Called by `train`; never touche
 from burnish.losses.attributes import aggregate, attribute_fit, attribute_loss, count_labels
 from burnish.losses.distill import token_distill_loss, top_k_distill_loss
 from burnish.losses.dpo import critique_dpo_loss, dpo_loss, ipo_loss
-from burnish.losses.graded import graded_reward_loss, level_targets
+from burnish.losses.graded import LEVEL_TARGETS, UNGRADED, graded_reward_loss, level_sums, level_targets, optimum_margin
 from burnish.losses.kto import kto_loss
 from burnish.losses.pairs import PairSums, ResponseSums, pair_sums, response_sums
 from burnish.losses.reward import (
@@ -24,6 +24,8 @@ from burnish.losses.rpo import rpo_loss
 from burnish.losses.sft import sequence_sft_loss, sft_loss
 
 __all__ = [
+    "LEVEL_TARGETS",
+    "UNGRADED",
     "PairSums",
     "ResponseSums",
     "aggregate",
@@ -36,7 +38,9 @@ __all__ = [
     "graded_reward_loss",
     "ipo_loss",
     "kto_loss",
+    "level_sums",
     "level_targets",
+    "optimum_margin",
     "ordered_pairs",
     "pair_sums",
     "penalised_reward_loss",

@@ -23,13 +23,10 @@ from burnish.records import Dropped, Weights
 from burnish.runs import compute
 from burnish.train.batch import Example, encode_all, optimiser_batches, packs
 from burnish.train.checkpoint import Progress, finite
-from burnish.train.objectives import Method, Place
+from burnish.train.objectives import HEAD_SPREAD, Method, Place
 from burnish.train.optim import Optimiser, check_schedule, learning_rate
 from burnish.train.optim.adapters import add_lora
 from burnish.train.prepare_chat import padding_id
-
-# ASSUMED: a reward head that starts small, so that the first steps learn an order instead of unlearning a random one.
-HEAD_SPREAD = 0.01
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -187,8 +184,16 @@ def _load(base: Weights, method: Method, seed: int, chat: Chat) -> torch.nn.Modu
     if (heads := model.config.num_labels) != method.heads:
         raise ModelError(
             f"{base.path} gives an answer {heads} scores, and this method trains {method.heads}; start from a reward "
-            "model of the same kind, or from a causal model"
+            "reward model of the same kind, or from a causal model"
         )
+    reads = getattr(model.config, "score_reads", "response")
+    if base.kind == "reward" and reads != method.reads:
+        raise ModelError(
+            f"{base.path} scores each {reads} and this method trains the score of a {method.reads}; start from a "
+            "reward model of the same kind, or from a causal model"
+        )
+    if method.reads != "response":
+        model.config.score_reads = method.reads
     model.config.pad_token_id = model.config.get_text_config().pad_token_id = padding_id(chat, model)
     return model
 

@@ -26,6 +26,7 @@ from burnish.train.methods.settings import (
     Rpo,
     Sft,
     SoftReward,
+    StepReward,
 )
 from burnish.train.objectives import (
     AnchoredRanking,
@@ -39,6 +40,7 @@ from burnish.train.objectives import (
     Ranking,
     RewardAware,
     SoftRanking,
+    Steps,
 )
 from burnish.train.session import Loop
 from burnish.train.supervised import fit
@@ -88,10 +90,11 @@ METHODS: dict[str, Known] = {
     ),
     "sft": Known(Demonstration, Sft, lambda s: Imitation(weighting=s.weighting, noise=s.noise, seed=s.seed)),
     "reward": Known(Preference, Reward, lambda s: Ranking(margin=s.margin, penalty=s.penalty, isolate=s.isolate)),
-    "reward-soft": Known(Preference, SoftReward, lambda s: SoftRanking()),
+    "reward-soft": Known(Preference, SoftReward, lambda s: SoftRanking(grade_weight=s.grade_weight)),
     "reward-anchored": Known(Preference, AnchoredReward, _anchored),
     "reward-attributes": Known(Demonstration, AttributeReward, lambda s: Attributes(names=s.names)),
     "reward-pointwise": Known(Demonstration, PointwiseReward, lambda s: Pointwise()),
+    "reward-steps": Known(Demonstration, StepReward, lambda s: Steps()),
     "dpo": Known(Preference, Dpo, _dpo),
     "ipo": Known(Preference, Ipo, _ipo),
     "critique-dpo": Known(Preference, CritiqueDpo, _critique),

@@ -55,7 +55,9 @@ class Reward(Optimisation):
 
 @dataclass(frozen=True, kw_only=True)
 class SoftReward(Optimisation):
-    """Bradley-Terry with a soft label by strength: 0.95, 0.85, 0.75, 0.65 (AFM, arXiv:2407.21075)."""
+    """Bradley-Terry with a soft label by strength, 0.95, 0.85, 0.75, 0.65, and graded heads (AFM, arXiv:2407.21075)."""
+
+    grade_weight: float = 0.1  # ASSUMED: undisclosed; weight of the loss of the graded heads; 0 trains none
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -77,6 +79,11 @@ class AttributeReward(Optimisation):
 @dataclass(frozen=True, kw_only=True)
 class PointwiseReward(Optimisation):
     """Binary cross-entropy on answers labelled good or bad (DeepSeek-V2, arXiv:2405.04434; the form is ASSUMED)."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class StepReward(Optimisation):
+    """Binary cross-entropy on labelled reasoning steps (Llama 3 §4.3.3; Math-Shepherd, arXiv:2312.08935)."""
 
 
 @dataclass(frozen=True, kw_only=True)
