@@ -279,6 +279,7 @@ WORDS = ["--model", "nowhere", "--data", "nothing.jsonl"]
         (["dpo", *WORDS, "--set", "beta=0"], "beta is 0.0; it must be above 0"),
         (["sft", "--data", "nothing.jsonl"], "--model is missing"),
         (["sft", "--model", "nowhere"], "--data is missing"),
+        (["rpo", *WORDS, "--iterations", "0"], "--iterations is 0; a method runs at least once"),
         (["sft", *WORDS], "nothing.jsonl does not exist"),
     ],
 )

@@ -43,6 +43,10 @@ def train(
     ] = False,
     chat: Annotated[str, typer.Option(help="Chat format for a model without a template: chatml or llama3.")] = "chatml",
     on_error: Annotated[str, typer.Option(help="A malformed row: raise, or drop it and count it.")] = "raise",
+    iterations: Annotated[
+        int | None,
+        typer.Option(help="Times to train, each from and against the result before. Default: 3 for rpo, else 1."),
+    ] = None,
     limit: Annotated[int, typer.Option(help="Only the first rows; 0 takes all.")] = 0,
     track: Annotated[
         str, typer.Option(help="Curves, besides metrics.jsonl: tensorboard, wandb, trackio, mlflow; or none.")
@@ -70,7 +74,10 @@ def train(
     for name, given in (("--model", model), ("--data", data)):
         if not given:
             raise SettingsError(f"{name} is missing; see burnish train --help")
-    job = _Job(method, model, data, settings, chat=chat, on_error=on_error, limit=limit, track=track, teacher=teacher)
+    if iterations is not None and iterations < 1:
+        raise SettingsError(f"--iterations is {iterations}; a method runs at least once")
+    how = {"chat": chat, "on_error": on_error, "limit": limit, "track": track, "iterations": iterations}
+    job = _Job(method, model, data, settings, teacher=teacher, **how)
     # One process trains; it gets the machine's cores.
     compute = choose_compute(device=device, dtype=dtype, threads=threads or None, workers=1)
     folder, listener = Path(out or f"runs/train-{method}"), Console()
@@ -103,8 +110,7 @@ class _Job:
     def steps(self, run: Any) -> Any:
         """The steps of the run; returns the trained weights."""
         from burnish.chat import has_template
-        from burnish.runs import Runtime
-        from burnish.train import give_chat, take_rows, tracker, train_rows
+        from burnish.train import give_chat, take_rows, tracker, train_iterations
 
         rows = run.step("rows", take_rows, self.rows, self.left)
         start = self.model
@@ -112,10 +118,10 @@ class _Job:
             start = run.step("chat", give_chat, start, format=self.how["chat"])
         names = tuple(name for name in self.how["track"].split(",") if name not in ("", "none"))
         told = tracker(names, run.folder, name=f"{self.method} {run.folder.name}", settings=asdict(self.settings))
-        how = {"method": self.method, "track": Runtime(told), **asdict(self.settings)}
+        how = {"method": self.method, "track": told, **asdict(self.settings)}
         if self.teacher is not None:
             how["teacher"] = self.teacher
-        return run.step(self.method, train_rows, start, rows, **how)
+        return train_iterations(run, start, rows, iterations=self.how["iterations"], **how)
 
 
 def print_settings(method: str, settings: Any) -> None:

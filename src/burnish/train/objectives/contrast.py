@@ -66,7 +66,8 @@ class Referenced(Method):
     def after(self, model: nn.Module, examples: Sequence[Example], place: Place) -> dict[str, Any]:
         # the probability to stop must not fall (spec §3.5, check)
         after = stopping(model, examples, place)
-        return {"stop_probability_before": self.stop_before, "stop_probability_after": after}
+        told = {"stop_probability_before": self.stop_before, "stop_probability_after": after}
+        return {**told, "reference": (self.reference or place.base).id}
 
 
 @dataclass(slots=True, kw_only=True)
