@@ -160,6 +160,22 @@ def optimiser_batches(examples: Sequence[Example], *, batch_rows: int, epochs: i
     return [stream[start : start + batch_rows] for start in range(0, len(stream), batch_rows)]
 
 
+def prompt_batches(examples: Sequence[Example], *, batch_prompts: int, epochs: int, seed: int) -> list[list[int]]:
+    """As `optimiser_batches`, with all rows of a prompt next to each other and a batch of `batch_prompts` prompts.
+
+    Self-Contrast (spec G12): a batch of 128 prompts holds the k pairs of each, so there are as many steps for any k. In
+    an epoch's order a prompt stands where its first row stands.
+    """
+    stream: list[list[int]] = []
+    for epoch in range(epochs):
+        together: dict[tuple[int, ...], list[int]] = {}
+        for index in epoch_order(examples, seed=seed, epoch=epoch):
+            together.setdefault(examples[index].row.prompt, []).append(index)
+        stream += together.values()
+    cut = (stream[start : start + batch_prompts] for start in range(0, len(stream), batch_prompts))
+    return [[index for rows in batch for index in rows] for batch in cut]
+
+
 def packs(examples: Sequence[Example], *, budget: int) -> Iterator[list[Example]]:
     """Split a batch into packs of at most `budget` tokens: longest first, each into the first pack with room.
 

@@ -21,7 +21,7 @@ from burnish.models import load_causal, load_reward, new_reward, prepare
 from burnish.protocols import Work
 from burnish.records import Dropped, Weights
 from burnish.runs import compute
-from burnish.train.batch import Example, encode_all, optimiser_batches, packs
+from burnish.train.batch import Example, encode_all, optimiser_batches, packs, prompt_batches
 from burnish.train.checkpoint import Progress, finite
 from burnish.train.objectives import HEAD_SPREAD, Method, Place
 from burnish.train.optim import Optimiser, check_schedule, learning_rate
@@ -36,12 +36,13 @@ class Loop:
     Args:
         lr: peak learning rate.
         epochs: how often each row is seen.
-        batch_rows: rows (pairs, for DPO) of an optimiser batch.
+        batch_rows: rows (pairs, for DPO) of an optimiser batch; prompts with all their rows, if `batch_of` says so.
         warmup: share of the steps that warm up.
         schedule: `cosine` to a tenth, `linear` to 0, or `constant`.
         seed: orders the rows and draws a new reward head.
         weight_decay: decoupled, on matrices only.
         clip: largest gradient norm; None does not clip.
+        batch_of: `rows` or `prompts`: what `batch_rows` counts.
         max_length: tokens of a prompt with one answer; None is the model's context.
         format: a lab's chat format in place of the tokenizer's own template.
         refuse_above: share of dropped rows above which training is refused.
@@ -59,6 +60,7 @@ class Loop:
     seed: int
     weight_decay: float
     clip: float | None
+    batch_of: str = "rows"
     max_length: int | None = None
     format: str | None = None
     refuse_above: float = 1.0
@@ -69,6 +71,8 @@ class Loop:
 
     def __post_init__(self) -> None:
         check_schedule(schedule=self.schedule, warmup=self.warmup, lr=self.lr)
+        if self.batch_of not in ("rows", "prompts"):
+            raise SettingsError(f"batch_of is {self.batch_of!r}; a batch is of rows or of prompts")
         for name in ("epochs", "batch_rows", "pack_tokens"):
             if getattr(self, name) < 1:
                 raise SettingsError(f"{name} is {getattr(self, name)}; it must be at least 1")
@@ -223,6 +227,13 @@ def _own_memory(model: torch.nn.Module) -> None:
         parameter.data = parameter.data.clone()
 
 
+def _batches(examples: Sequence[Example], loop: Loop) -> list[list[int]]:
+    how = {"epochs": loop.epochs, "seed": loop.seed}
+    if loop.batch_of == "prompts":
+        return prompt_batches(examples, batch_prompts=loop.batch_rows, **how)
+    return optimiser_batches(examples, batch_rows=loop.batch_rows, **how)
+
+
 def open_session(
     base: Weights, rows: Sequence[Any], *, method: Method, loop: Loop, work: Work | None = None
 ) -> Session:
@@ -255,7 +266,7 @@ def open_session(
         loop=loop,
         examples=examples,
         lost=lost,
-        batches=optimiser_batches(examples, batch_rows=loop.batch_rows, epochs=loop.epochs, seed=loop.seed),
+        batches=_batches(examples, loop),
         optimiser=Optimiser(model, weight_decay=loop.weight_decay, clip=loop.clip),
         progress=Progress(scratch, checkpoint_steps=loop.checkpoint_steps),
         place=place,

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
 
-from burnish.errors import ModelError, SettingsError
+from burnish.curate import BALANCED, balance_lengths
+from burnish.errors import DataError, ModelError, SettingsError
 from burnish.losses import critique_dpo_loss, dpo_loss, ipo_loss, rpo_loss
 from burnish.protocols import Work
 from burnish.records import Demonstration, Preference, Weights
@@ -198,4 +200,35 @@ def train_rows(
     if built.kind == "causal" and base.kind != "causal":
         raise ModelError(f"{base.path} is a {base.kind} model; {method} trains a causal one")
     shared = {f.name: getattr(chosen, f.name) for f in fields(Optimisation)}
-    return fit(base, rows, method=built, loop=Loop(**shared), work=work, track=track)
+    left = balance_rows(base, rows, width=chosen.balance, seed=chosen.seed) if getattr(chosen, "balance", 0) else None
+    taken = rows if left is None else left.rows
+    done = fit(base, taken, method=built, loop=Loop(**shared), work=work, track=track)
+    return done if left is None else merged(left, done)
+
+
+def balance_rows(base: Weights, rows: Sequence[Preference], *, width: int, seed: int) -> Outcome:
+    """`curate.balance_lengths` in tokens of `base`; rows that it cannot read stay, for the loop to drop and count.
+
+    Raises:
+        DataError: no row is left.
+    """
+    found = balance_lengths(rows, width=width, seed=seed, tokenizer=base)
+    lost = [one for one in found.dropped if one.reason == BALANCED]
+    gone = Counter(one.parents[0] for one in lost)
+    kept = []
+    for row in rows:
+        if gone[row.id]:
+            gone[row.id] -= 1
+        else:
+            kept.append(row)
+    if not kept:
+        raise DataError(
+            f"no pair is left of {len(rows)}: the longer answer always wins, or never; set balance=0 or wider"
+        )
+    return Outcome(rows=kept, dropped=lost, taken=len(rows), metrics=found.metrics)
+
+
+def merged(first: Outcome, then: Outcome) -> Outcome:
+    """The books of two passes over rows as one."""
+    lost = [*first.dropped, *then.dropped]
+    return replace(then, dropped=lost, taken=len(lost) + (then.kept or 0), metrics={**then.metrics, **first.metrics})

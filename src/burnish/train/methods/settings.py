@@ -17,6 +17,7 @@ class Optimisation:
     lr: float = 1e-5  # Llama 3 §4.1.3, §4.1.4: SFT and DPO
     epochs: int = 1  # ASSUMED: reports give steps
     batch_rows: int = 128  # ASSUMED: not reported
+    batch_of: str = "rows"  # or prompts: all rows of 128 prompts a batch (Self-Contrast, arXiv:2404.00604)
     schedule: str = "cosine"  # ASSUMED: to a tenth of the peak; or linear, constant
     warmup: float = 0.03  # ASSUMED: share of the steps
     weight_decay: float = 0.1  # ASSUMED: on matrices only
@@ -51,6 +52,7 @@ class Reward(Optimisation):
     margin: bool = False  # Llama 3 §4.1.2 drops it; true reads the column margin (Llama 2, arXiv:2307.09288 eq. 2)
     penalty: float = 0.0  # ASSUMED: weight of the squared scores (ChatGLM-RLHF, arXiv:2404.00934, gives the form only)
     isolate: bool = True  # ASSUMED: each answer of a row sees the prompt and itself alone
+    balance: int = 0  # ChatGLM-RLHF: in buckets this wide (ASSUMED, in tokens) the longer wins as often; 0 does not
 
 
 @dataclass(frozen=True, kw_only=True)
