@@ -621,6 +621,20 @@ def test_a_row_that_lacks_what_its_method_needs_is_named_with_the_fix(base, what
         assert word in str(refused.value)
 
 
+def test_equal_answers_are_dropped_and_counted(base):
+    rows = rated_preferences()
+    rows[3] = replace(
+        rows[3],
+        id="",
+        candidates=tuple(replace(c, messages=rows[3].candidates[0].messages) for c in rows[3].candidates),
+    )
+    for name in ("reward", "reward-soft", "dpo", "rpo"):
+        counts = train_rows(base, rows, method=name, refuse_above=0.1, **LOOP).counts()
+        assert counts["dropped"] == {"equal answers": 1} and counts["kept"] == 9
+        with pytest.raises(DataError, match=f"1 of 10 .* equal answers .*row {rows[3].id}"):
+            train_rows(base, rows, method=name, refuse_above=0.05, **LOOP)
+
+
 @pytest.mark.parametrize(
     ("name", "settings", "words"),
     [

@@ -21,6 +21,7 @@ from burnish.runs import Outcome
 TOO_LONG = "longer than the context"
 TOO_FEW = "fewer than two candidates"
 MALFORMED = "not a well-formed dialogue"
+EQUAL = "equal answers"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -125,6 +126,9 @@ def encode_all(
             example = encode(chat, row)
         except ChatError as error:
             lost.append(dropped(row, MALFORMED, str(error)))
+            continue
+        if len(set(example.row.responses)) < len(example.row.responses):
+            lost.append(dropped(row, EQUAL, "two of its answers are the same tokens"))
             continue
         longest = len(example.row.prompt) + max(len(r) for r in example.row.responses)
         length = longest if isolate else example.tokens

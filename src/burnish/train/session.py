@@ -188,7 +188,7 @@ def _load(base: Weights, method: Method, seed: int, chat: Chat) -> torch.nn.Modu
     if (heads := model.config.num_labels) != method.heads:
         raise ModelError(
             f"{base.path} gives an answer {heads} scores, and this method trains {method.heads}; start from a reward "
-            "reward model of the same kind, or from a causal model"
+            "model of the same kind, or from a causal model"
         )
     reads = getattr(model.config, "score_reads", "response")
     if base.kind == "reward" and reads != method.reads:
@@ -268,7 +268,7 @@ def open_session(
         lost=lost,
         batches=_batches(examples, loop),
         optimiser=Optimiser(model, weight_decay=loop.weight_decay, clip=loop.clip),
-        progress=Progress(scratch, checkpoint_steps=loop.checkpoint_steps),
+        progress=Progress(scratch, checkpoint_steps=loop.checkpoint_steps, base=base),
         place=place,
         totals={"tokens": 0, "computed_tokens": 0},
         notices=notices,
