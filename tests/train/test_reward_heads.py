@@ -11,7 +11,7 @@ import pytest
 import torch
 
 from burnish.chat import load_chat
-from burnish.errors import ModelError
+from burnish.errors import ModelError, SettingsError
 from burnish.judge import RewardModel
 from burnish.models import (
     Row,
@@ -179,6 +179,30 @@ def test_token_scores_are_the_same_packed_and_plain_shared_and_alone(stepwise) -
         assert torch.allclose(token_scores(model, build_pack(rows), select=some), torch.cat(wanted)[some])
         CORES[model] = replace(CORES[model], packed=False)
         assert torch.allclose(token_scores(model, build_pack(rows)), torch.cat(wanted))
+
+
+def test_attribute_heads_keep_their_names_and_make_one_score_by_their_weights(base, tmp_path) -> None:
+    names, mix = ("helpfulness", "verbosity"), (0.75, -0.5)
+    work = folders(tmp_path)
+    rows = rated_demonstrations()
+    weights = train_rows(base, rows, method="reward-attributes", names=names, work=work, **LONG).weights
+    model = load_reward(weights)
+    assert model.config.id2label == {0: "helpfulness", 1: "verbosity"}
+    chat = load_chat(weights.path)
+    with torch.no_grad():
+        heads = response_scores(model, build_pack(packed(chat, rows)))
+    texts = [(row.context, row.response) for row in rows]
+    judge = RewardModel(weights, mix=mix)
+    wanted = heads[:, 0] * 0.75 - heads[:, 1] * 0.5
+    assert judge.score(texts) == pytest.approx(wanted.tolist(), abs=1e-5) and wanted.std() > 1e-2
+    assert judge.name == f"reward-model:{weights.id}:0.75,-0.5" != RewardModel(weights).name
+    with pytest.raises(ModelError, match=r"has 2 heads; a judge needs .* mix= with a weight for each head"):
+        RewardModel(weights).score(texts)
+    with pytest.raises(SettingsError, match="3 weights were given for 2 attributes"):
+        RewardModel(weights, mix=(1.0, 1.0, 1.0)).score(texts)
+    with pytest.raises(ModelError, match="has heads for helpfulness, verbosity, and names is verbosity,helpfulness"):
+        train_rows(weights, rows, method="reward-attributes", names=names[::-1], **LOOP)
+    assert train_rows(weights, rows, method="reward-attributes", names=names, **LOOP).metrics["steps"] == 5
 
 
 # the columns

@@ -5,7 +5,14 @@ Comes in: log-probabilities of trained tokens or scores of responses, what belon
 batch's loss, and detached sums for the metrics. Called by `train`; never touches a model.
 """
 
-from burnish.losses.attributes import aggregate, attribute_fit, attribute_loss, count_labels
+from burnish.losses.attributes import (
+    LLAMA3_70B_WEIGHTS,
+    NEMOTRON_WEIGHTS,
+    aggregate,
+    attribute_fit,
+    attribute_loss,
+    count_labels,
+)
 from burnish.losses.distill import token_distill_loss, top_k_distill_loss
 from burnish.losses.dpo import critique_dpo_loss, dpo_loss, ipo_loss
 from burnish.losses.graded import LEVEL_TARGETS, UNGRADED, graded_reward_loss, level_sums, level_targets, optimum_margin
@@ -25,6 +32,8 @@ from burnish.losses.sft import sequence_sft_loss, sft_loss
 
 __all__ = [
     "LEVEL_TARGETS",
+    "LLAMA3_70B_WEIGHTS",
+    "NEMOTRON_WEIGHTS",
     "UNGRADED",
     "PairSums",
     "ResponseSums",

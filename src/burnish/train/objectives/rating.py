@@ -12,7 +12,7 @@ import torch
 from torch import nn
 
 from burnish.chat import Chat
-from burnish.errors import DataError
+from burnish.errors import DataError, ModelError
 from burnish.losses import attribute_fit, attribute_loss, count_labels, pointwise_reward_loss, step_reward_loss
 from burnish.models import build_pack, token_scores
 from burnish.records import Demonstration
@@ -42,6 +42,21 @@ class Attributes(Method):
             has = f"its attributes are {', '.join(given)}" if given else "it has no attribute"
             raise DataError(f"row {row.id} has none of the attributes {', '.join(self.names)}: {has}; set names=...")
         return replace(encode_demonstration(chat, row), values=tuple(given.get(n, math.nan) for n in self.names))
+
+    def before(self, model: nn.Module, examples: Sequence[Example], place: Place) -> None:
+        """Name the heads in the config, where transformers keeps the names of classes.
+
+        Raises:
+            ModelError: the model it starts from has heads of other names.
+        """
+        named = tuple(model.config.id2label.values())
+        if not all(name.startswith("LABEL_") for name in named) and named != self.names:
+            raise ModelError(
+                f"{place.base.path} has heads for {', '.join(named)}, and names is {','.join(self.names)}; set names "
+                "to the former, in that order, or start from a causal model"
+            )
+        model.config.id2label = dict(enumerate(self.names))
+        model.config.label2id = {name: number for number, name in enumerate(self.names)}
 
     def _labels(self, examples: Sequence[Example], device: torch.device) -> torch.Tensor:
         return column(examples, device).view(len(examples), self.heads)
