@@ -17,7 +17,7 @@ from burnish.chat import load_chat
 from burnish.losses import dpo_loss
 from burnish.models import load_causal, new_reward, prepare
 from burnish.runs.compute import Compute, computing
-from burnish.train.batch import encode_all, encode_ranking, packs
+from burnish.train.batch import encode_ranking, packs
 from burnish.train.objectives import Contrast, Imitation, Place, Ranking
 from tests.train.material import demonstrations, make_model, preferences
 
@@ -45,8 +45,7 @@ def mine(base, method, rows, *, split, share=True, dtype=DTYPE):
             settle_head(model)
         prepare(model)
         method.share_prefix = share
-        examples, lost = encode_all(method.encode, chat, rows, max_length=256, refuse_above=0.0)
-        assert not lost
+        examples = [method.encode(chat, row) for row in rows]
         method.before(model, examples, place_of(base, chat, dtype))
         units = method.units(examples)
         total = 0.0

@@ -139,8 +139,8 @@ def encode_all(
     if not examples or len(lost) > refuse_above * len(rows):
         said = f"; the first: {lost[0].reason} ({lost[0].detail}), row {lost[0].parents[0]}" if lost else ""
         raise DataError(
-            f"{len(lost)} of {len(rows)} training rows were dropped, and {len(examples)} are left{said}. Give shorter "
-            "rows, raise max_length up to the model's context, or raise refuse_above"
+            f"{len(lost)} of {len(rows)} training rows were dropped, and {len(examples)} are left{said}. Mend such "
+            "rows, raise max_length up to the model's context if they are long, or raise refuse_above"
         )
     return examples, lost
 
