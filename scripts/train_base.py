@@ -84,10 +84,7 @@ def train(args: argparse.Namespace) -> None:
             log.write(line + "\n")
             log.flush()
 
-        model = pretrain(args.work, settings, say=say)
-    model.save_pretrained(args.work / "model")
-    for name in ("tokenizer.json", "tokenizer_config.json"):
-        shutil.copy(args.work / name, args.work / "model" / name)
+        pretrain(args.work, settings, say=say)
     if args.ship:
         ship(args, settings)
 

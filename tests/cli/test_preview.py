@@ -57,3 +57,33 @@ def test_unknown_method_and_missing_file(model: str, tmp_path: Path) -> None:
     assert wrong.returncode == 2 and "did you mean 'dpo'" in wrong.stderr
     absent = burnish("data", "preview", str(tmp_path / "none.jsonl"), "--model", model)
     assert absent.returncode == 2 and "none.jsonl does not exist" in absent.stderr
+
+
+def test_raw_text_is_shown_in_pieces(model: str, tmp_path: Path) -> None:
+    row = {"text": "def f(x): return x"}
+    done = burnish(
+        "data", "preview", write(tmp_path, row, {"text": "b"}, "{"), "--model", model, "--set", "max_length=12"
+    )
+    assert done.returncode == 0, done.stderr
+    assert "text, for pretrain" in done.stdout and "rows.jsonl:1, pieces: 2" in done.stdout
+    shown = [line.split(maxsplit=3) for line in done.stdout.splitlines() if line.startswith("  text")]
+    assert [(what, int(size)) for _, what, size, _ in shown] == [
+        ("prompt", 1), ("trained", 11), ("prompt", 1), ("trained", 7), ("prompt", 1), ("trained", 1)
+    ]  # fmt: skip
+    assert shown[0][3] == "d|" and shown[1][3].replace("|", "") == "ef f(x): re" and shown[2][3] == "e|"
+    assert "2 rows would be trained on, 19 trained tokens" in done.stdout and "1 malformed row" in done.stdout
+
+
+def test_switches_and_turns_are_shown(model: str, tmp_path: Path) -> None:
+    """An answer that is switched off is never trained; earlier ones are with `train_on=all`."""
+    turns = [{"role": "user", "content": "1?"}, {"role": "assistant", "content": "First"}]
+    row = {"messages": [*turns, turns[0], {"role": "assistant", "content": "Second", "weight": 0}]}
+    both = {"messages": [*turns, turns[0], {"role": "assistant", "content": "Third"}]}
+    for settings, trained, lost in (((), ["Third"], 1), (("--set", "train_on=all"), ["First", "First", "Third"], 0)):
+        done = burnish("data", "preview", write(tmp_path, row, both), "--model", model, "--method", "sft", *settings)
+        assert done.returncode == 0, done.stderr
+        lines = [line.split(maxsplit=3) for line in done.stdout.splitlines() if line.startswith("  assistant")]
+        assert [text.replace("|", "") for _, what, _, text in lines if what == "trained"] == trained
+        assert ("1 nothing in it is trained" in done.stdout) == bool(lost)
+        if not lost:
+            assert "Second" in "".join(text.replace("|", "") for _, what, _, text in lines if what == "untrained")

@@ -299,3 +299,77 @@ def test_a_folder_that_is_no_model_and_a_scale_that_is_missing(called, tmp_path)
     words = ["--model", str(tmp_path / "base"), "--data", str(data), "--out", str(tmp_path / "out")]
     code, _, wrong = called("train", "reward-anchored", *words)
     assert code == 2 and "--set low=0 --set high=10" in wrong
+
+
+def corpora(place: Path) -> tuple[str, str]:
+    """Two files of raw text with equally many letters."""
+    for name, letter in (("code", "f"), ("talk", "g")):
+        rows = [json.dumps({"text": letter * (9 + number)}) for number in range(4)]
+        (place / f"{name}.jsonl").write_text("\n".join(rows) + "\n")
+    return str(place / "code.jsonl"), str(place / "talk.jsonl")
+
+
+def test_pretraining_reads_several_files_and_needs_no_chat_format(called, tmp_path):
+    """Two thirds of code in an epoch: all of its tokens, and half of the others'."""
+    tiny_model_folder(tmp_path / "base")
+    code, talk = corpora(tmp_path)
+    words = [
+        "train",
+        "pretrain",
+        "--model",
+        str(tmp_path / "base"),
+        "--out",
+        "out",
+        "--track",
+        "none",
+        "--threads",
+        "1",
+    ]
+    settings = ["mix=0.6666667,0.3333333", "epochs=2", "batch_rows=4", "lr=1e-3"]
+    words += [word for setting in settings for word in ("--set", setting)]
+    code_, out, wrong = called(*words, "--data", code, "--data", talk)
+    assert code_ == 0, wrong
+    assert out.splitlines()[-1] == "weights out/final"
+    (folder,) = (tmp_path / "out").glob("*-pretrain")
+    step = json.loads((folder / "step.json").read_text())
+    mix, held = step["metrics"]["mix"], 10 + 11 + 12 + 13
+    assert mix["code.jsonl"] == {
+        "tokens": held,
+        "trained": 2 * held,
+        "share": mix["code.jsonl"]["share"],
+        "passes": 2.0,
+    }
+    assert abs(mix["talk.jsonl"]["trained"] - held) <= 6 and mix["code.jsonl"]["share"] == pytest.approx(
+        2 / 3, abs=0.03
+    )
+    assert step["metrics"]["tokens"] == mix["code.jsonl"]["trained"] + mix["talk.jsonl"]["trained"]
+    assert not has_template(tmp_path / "out" / "final")
+    assert not list((tmp_path / "out").glob("*-chat"))
+    code_, _, wrong = called(*words, "--data", code, "--data", talk)
+    assert code_ == 0 and "reused" in wrong
+
+
+@pytest.mark.parametrize(
+    ("settings", "files", "said"),
+    [
+        (["mix=0.5,0.6"], 2, "mix is 0.5,0.6, which sums to 1.1; shares must sum to 1"),
+        (["mix=0.5,0.5"], 1, "mix has 2 shares, and the data 1 files (code.jsonl)"),
+        ([], 0, "--data is missing"),
+        ([], -1, "empty.jsonl is empty"),
+        ([], -2, "are no document file; rename them to one of these sets: text: text"),
+        ([], -3, "--data names two files code.jsonl"),
+    ],
+)
+def test_pretraining_refuses_in_one_sentence(called, tmp_path, settings, files, said):
+    tiny_model_folder(tmp_path / "base")
+    given = list(corpora(tmp_path))[: max(files, 0)]
+    if files < 0:
+        odd = {-1: ("empty.jsonl", ""), -2: ("odd.jsonl", '{"content": "x"}\n'), -3: ("more/code.jsonl", "")}[files]
+        (tmp_path / odd[0]).parent.mkdir(exist_ok=True)
+        (tmp_path / odd[0]).write_text(odd[1])
+        given = [*([corpora(tmp_path)[0]] if files == -3 else []), str(tmp_path / odd[0])]
+    words = [word for file in given for word in ("--data", file)]
+    words += [word for setting in settings for word in ("--set", setting)]
+    code, out, wrong = called("train", "pretrain", "--model", str(tmp_path / "base"), "--out", "out", *words)
+    assert code == 2 and not out
+    assert wrong.splitlines()[-1].startswith("burnish: error: ") and said in wrong.splitlines()[-1]

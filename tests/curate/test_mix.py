@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from burnish.curate import apportion, composition, mix_rows, plan_mix
+from burnish.curate import apportion, composition, mix_rows, plan_mix, replay_rows
 from burnish.errors import SettingsError
 from burnish.records import Demonstration, Message
 
@@ -137,3 +137,55 @@ def test_duplicates_and_bad_settings():
     with pytest.raises(SettingsError, match="sum to 0"):
         apportion({"a": 0}, 3)
     assert composition([]) == {}
+
+
+def stages(first: int, second: int) -> tuple[list[Demonstration], list[Demonstration]]:
+    return [row("code", i) for i in range(first)], [row("general", i) for i in range(second)]
+
+
+def test_two_percent_of_the_blend_are_replayed_and_every_other_row_goes_on_once():
+    """Nemotron-4's proportion, 4,000 of 200K, at a hundredth of its size."""
+    code, general = stages(8000, 1960)
+    mixed = replay_rows(general, code, share=0.02, seed=0)
+    assert Counter(r.ability for r in mixed.rows) == {"code": 40, "general": 1960}
+    assert {r.id for r in mixed.rows if r.ability == "general"} == {r.id for r in general}
+    assert len({r.id for r in mixed.rows}) == 2000
+    assert mixed.counts()["dropped"] == {"down-sampled": 7960} and mixed.taken == 9960
+    assert mixed.metrics["replayed"] == 40 and mixed.metrics["share"] == 0.02
+    assert mixed.metrics["composition"]["first"]["percent_examples"] == pytest.approx(2)
+    # the other reading of the report: of the code samples
+    assert replay_rows(general, code, share=0.02, seed=0, of_first=True).metrics["replayed"] == 160
+
+
+def test_a_replay_is_seeded_shuffled_and_blind_to_the_order_of_rows():
+    code, general = stages(50, 60)
+    drawn = [r.id for r in replay_rows(general, code, share=0.25, seed=0).rows]
+    assert drawn == [r.id for r in replay_rows(general[::-1], code[::-1], share=0.25, seed=0).rows]
+    other = [r.id for r in replay_rows(general, code, share=0.25, seed=1).rows]
+    chosen = {r.id for r in code}
+    assert chosen & set(drawn) != chosen & set(other)
+    places = [i for i, name in enumerate(drawn) if name in chosen]
+    assert len(places) == 20 and places[0] < 20 and places[-1] >= 60  # not in a block
+
+
+def test_a_row_of_both_stages_is_one_of_the_second():
+    code, general = stages(4, 3)
+    mixed = replay_rows([*general, code[0]], code, share=0.2, seed=0)
+    assert Counter(r.ability for r in mixed.rows) == {"general": 3, "code": 2}
+    assert mixed.counts()["dropped"] == {"duplicate": 1, "down-sampled": 2}
+
+
+@pytest.mark.parametrize(
+    ("share", "words"),
+    [
+        (1.0, "from 0 to below 1"),
+        (-0.1, "from 0 to below 1"),
+        (float("nan"), "from 0 to below 1"),
+        (0.5, "is 6 rows of the first stage, which has 4; lower the share"),
+    ],
+)
+def test_shares_that_cannot_be_replayed_are_refused(share, words):
+    code, general = stages(4, 6)
+    with pytest.raises(SettingsError, match=words):
+        replay_rows(general, code, share=share, seed=0)
+    assert replay_rows(general, code, share=0.0, seed=0).metrics["replayed"] == 0

@@ -7,6 +7,7 @@ import pytest
 import torch
 from transformers import AutoConfig, AutoModelForCausalLM
 
+from burnish import microworld
 from burnish.llm import local_attention, local_decode
 from burnish.llm.local_decode import (
     Grouped,
@@ -19,7 +20,7 @@ from burnish.llm.local_decode import (
     rotary_threshold,
 )
 from burnish.llm.randomness import key, uniforms
-from burnish.models import tiny_model
+from burnish.models import load_causal, tiny_model
 
 STOPS = tuple(range(8))
 ARCHITECTURES = ("llama", "qwen2", "qwen3", "gemma2")
@@ -186,6 +187,15 @@ def test_a_path_that_disagrees_is_not_taken(monkeypatch: pytest.MonkeyPatch) -> 
     for row in (0, 7, 17):
         reference = eager_logprobs(decoder.model, requests()[row // 2], drawn.token_ids[row])
         assert np.abs(np.array(reference) - np.array(drawn.logprobs[row])).max() < 1e-5
+
+
+@pytest.mark.parametrize("broken", [False, True])
+def test_rounding_of_half_precision_is_no_error(broken: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A trained model in bfloat16 takes the grouped path, and a broken key store is found in bfloat16 as well."""
+    if broken:
+        monkeypatch.setattr(local_attention.KeyValues, "prompt_mask", lambda state, window, dtype: None)
+    decoder = open_decoder(load_causal(microworld.base_weights(), dtype="bfloat16"))
+    assert (decoder.path is Grouped) is not broken and bool(decoder.notice) is broken
 
 
 def test_a_window_that_attention_is_not_told_is_refused() -> None:

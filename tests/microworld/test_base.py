@@ -7,7 +7,9 @@ import json
 import pytest
 import torch
 
-from burnish.microworld import BASE, FAMILIES, prompts
+from burnish.chat import load_tokens
+from burnish.microworld import BASE, FAMILIES, base_weights, prompts
+from burnish.microworld.corpus import document
 from burnish.microworld.pretraining import (
     PretrainSettings,
     complete,
@@ -18,7 +20,8 @@ from burnish.microworld.pretraining import (
     save_tokenizer,
     score,
 )
-from burnish.microworld.pretraining.loop import new_model, pool_batches
+from burnish.microworld.pretraining.loop import POOL, WorldText, new_model
+from burnish.models import load_causal, prepare
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -104,7 +107,16 @@ def test_interrupted_training_goes_on_to_the_same_weights(tmp_path):
     settings = PretrainSettings(pools=6, hidden=96, layers=2, heads=6, kv_heads=2, intermediate=32, batch_tokens=8192)
     for name in ("one", "two"):
         save_tokenizer(load_tokenizer(BASE), tmp_path / name)
-    whole = pretrain(tmp_path / "one", settings, say=lambda line: None)
+    lines: list[str] = []
+    whole = pretrain(tmp_path / "one", settings, say=lines.append)
+    logged = [json.loads(line) for line in lines if line.startswith("{")]
+    assert [line["pool"] for line in logged] == list(range(6)) and set(logged[0]) == {
+        "pool",
+        "loss",
+        "tokens",
+        "seconds",
+    }
+    assert logged[-1]["loss"] < logged[0]["loss"] and 20_000 < logged[0]["tokens"] < logged[1]["tokens"] / 1.9
 
     class Killed(Exception):
         pass
@@ -115,7 +127,10 @@ def test_interrupted_training_goes_on_to_the_same_weights(tmp_path):
 
     with pytest.raises(Killed):
         pretrain(tmp_path / "two", settings, say=killer)
-    again = pretrain(tmp_path / "two", settings, say=lambda line: None)
+    rest: list[str] = []
+    again = pretrain(tmp_path / "two", settings, say=rest.append)
+    (last,) = [json.loads(line) for line in rest if line.startswith("{")]
+    assert last | {"seconds": 0} == logged[-1] | {"seconds": 0}
     for (name, a), b in zip(whole.state_dict().items(), again.state_dict().values(), strict=True):
         assert torch.equal(a, b), name
     with pytest.raises(ValueError, match="other settings"):
@@ -123,15 +138,49 @@ def test_interrupted_training_goes_on_to_the_same_weights(tmp_path):
 
 
 def test_batches_hold_every_document_once_with_its_weights():
-    tokenizer = load_tokenizer(BASE)
     settings = PretrainSettings()
-    batches = pool_batches(settings, tokenizer, 3)
-    eos = tokenizer.token_to_id("</s>")
-    assert sum(int((ids == eos).sum()) for ids, _ in batches) == 512
-    for ids, weights in batches:
-        assert ids.shape == weights.shape and (ids.numel() <= 512 or len(ids) == 1)
-        assert set(weights.unique().mul(10).round().tolist()) <= {0.0, 2.0, 10.0}
-        assert bool((weights[ids == eos] == 1.0).all()) and bool((weights[ids == 0] == 0.0).all())
+    method, tokens = WorldText(settings=settings), load_tokens(BASE)
+    examples, lost = method.read(tokens, [3, 4], max_length=2048, refuse_above=0.0)
+    assert [e.id for e in examples] == [str(n) for n in range(3 * POOL, 5 * POOL)] and not lost
+    batches = method.batches(examples, batch_rows=1, epochs=1, seed=0)
+    assert sorted(i for batch in batches for i in batch) == list(range(2 * POOL))
+    assert method.ends[-1] == len(batches) and sorted(i for batch in batches[: method.ends[0]] for i in batch) == list(
+        range(POOL)
+    )
+    for batch in batches:
+        assert len(batch) * max(examples[i].tokens for i in batch) <= 512 or len(batch) == 1
+    bos, eos = tokens.named("bos_token"), tokens.named("eos_token")
+    begun = [e.row.prompt == (bos,) for e in examples]
+    assert 0.7 < sum(begun) / len(begun) < 0.9
+    for example in examples:
+        (ids,) = example.row.responses
+        assert ids[-1] == eos and example.values[-1] == 1.0 and example.trained.all()
+        assert len(example.values) == len(ids) and set(example.values) <= {0.2, 1.0}
+    assert document(settings.seed, 3 * POOL).text in tokens.text(
+        [*examples[0].row.prompt, *examples[0].row.responses[0]]
+    )
+
+
+def test_the_objective_is_the_weighted_mean_of_plain_transformers(base):
+    """One batch through the engine against padded cross-entropy, each token's weight read from the document."""
+    plain, tokenizer = base
+    method = WorldText(settings=PretrainSettings())
+    examples = method.read(load_tokens(BASE), [0], max_length=2048, refuse_above=0.0)[0][:6]
+    model = load_causal(base_weights())
+    prepare(model)
+    loss, _ = method.part(model, examples, method.units(examples))
+    total, weight = 0.0, 0.0
+    for number, example in enumerate(examples):
+        pieces = document(20, number).pieces
+        ids = [*example.row.prompt, *example.row.responses[0]]
+        sizes = [len(tokenizer.encode(piece, add_special_tokens=False).ids) for piece in pieces]
+        weights = [w for place, n in enumerate(sizes) for w in [(0.2, 1.0)[place % 2]] * n] + [1.0]
+        weights = torch.tensor(weights[len(weights) - len(ids) + 1 :])
+        with torch.no_grad():
+            logits = plain(input_ids=torch.tensor([ids])).logits[0, :-1]
+        each = torch.nn.functional.cross_entropy(logits, torch.tensor(ids[1:]), reduction="none")
+        total, weight = total + (each * weights).sum().item(), weight + weights.sum().item()
+    assert loss.item() == pytest.approx(total / weight, rel=1e-5)
 
 
 def test_fresh_weights_look_back_and_copy():

@@ -58,6 +58,18 @@ def test_minus_infinity_and_huge_logits_give_no_nan() -> None:
     assert torch.isfinite(table).all()
 
 
+@needs_triton
+@pytest.mark.parametrize("shape", [(3,), (2, 5), (8, 150)])
+def test_sums_over_places(shape: tuple[int, ...]) -> None:
+    gather = torch.tensor([0, 1, 2, 0, 1, 3, 4, 0, 1, 5], device=DEVICE)
+    copied = torch.randn(len(gather), *shape, device=DEVICE)
+    ends = torch.bincount(gather).cumsum(0)
+    ends = torch.cat([ends.new_zeros(1), ends])
+    got = kernels.sum_places(copied, gather.argsort(stable=True), ends)
+    wanted = torch.zeros(6, *shape, dtype=torch.float64, device=DEVICE).index_add_(0, gather, copied.double())
+    assert (got.double() - wanted).abs().max() < 1e-5
+
+
 @pytest.mark.skipif(not GPU, reason="needs a CUDA device: the fused head from end to end")
 @pytest.mark.parametrize("chunk", [None, 100])
 @pytest.mark.parametrize("bias", [True, False])

@@ -104,20 +104,19 @@ def test_negative_controls(served: list[int], monkeypatch: pytest.MonkeyPatch) -
         assert float((token_logprobs(model, pack) - wanted).abs().max()) > 1e-3
 
 
-def test_copies_hold_every_place_once() -> None:
+def test_places_are_ordered_by_what_they_read() -> None:
     pack = build_pack(draw_rows(VOCABULARY, SHAPES))
     runs = varlen.runs_of(pack, torch.device("cpu"))
-    assert runs.gather is not None
-    places = torch.cat([place.flatten() for _, place in runs.copies])
-    assert places.sort().values.tolist() == list(range(len(runs.gather)))
-    for flat, place in runs.copies:
-        assert (runs.gather[place] == flat).all()
-    assert torch.cat([flat for flat, _ in runs.copies]).sort().values.tolist() == list(range(pack.tokens))
+    assert runs.gather is not None and runs.order is not None and runs.place_ends is not None
+    assert runs.order.sort().values.tolist() == list(range(len(runs.gather)))
+    for token in range(pack.tokens):
+        places = runs.order[runs.place_ends[token] : runs.place_ends[token + 1]]
+        assert len(places) and (runs.gather[places] == token).all()
 
 
 def test_a_pack_without_shared_prompts_gathers_nothing() -> None:
     runs = varlen.runs_of(build_pack([Row((1, 2), ((3,),)), Row((1,), ((2, 3),))]), torch.device("cpu"))
-    assert runs.gather is None and runs.copies == () and runs.query_ends.tolist() == [0, 3, 6]
+    assert runs.gather is None and runs.order is None and runs.query_ends.tolist() == [0, 3, 6]
 
 
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device: checks the flash kernel itself")

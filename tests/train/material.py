@@ -9,7 +9,7 @@ from typing import Any
 import torch
 
 from burnish.models import weights_of
-from burnish.records import GRADES, Attribute, Candidate, Demonstration, Message, Preference, Step, Weights
+from burnish.records import GRADES, Attribute, Candidate, Demonstration, Document, Message, Preference, Step, Weights
 
 CHATML = (
     "{% for message in messages %}<|im_start|>{{ message['role'] }}\n{{ message['content'] }}<|im_end|>\n{% endfor %}"
@@ -157,3 +157,9 @@ def rated_demonstrations(count: int = 10) -> list[Demonstration]:
         )
         rows.append(replace(row, id="", score=float(i % 3 > 0), attributes=given, steps=steps))
     return rows
+
+
+def documents(count: int = 10) -> list[Document]:
+    """Texts of 8 to 20 letters in two corpora that hold equally many, by turns."""
+    texts = [chr(ord("a") + i) * (8 + 3 * (i // 2 % 5)) for i in range(count)]
+    return [Document(text=text, corpus=("code", "talk")[i % 2], source=f"s:{i}") for i, text in enumerate(texts)]

@@ -35,7 +35,7 @@ from tests.train.material import (
 from tests.train.test_whole_step import SPLITS, agree, eager, gradients, padded_logprobs, place_of, whole
 
 COUNT = 8  # rows of a batch
-ELSEWHERE = {"distill"}  # tests/train/test_distillation.py
+ELSEWHERE = {"distill", "pretrain"}  # tests/train/test_distillation.py, test_pretraining.py
 
 
 @dataclass

@@ -9,13 +9,14 @@ from typing import Any
 
 import pytest
 
-from burnish.records import Demonstration
+from burnish.records import Demonstration, Document
 from burnish.train import METHODS, train_rows
 from burnish.train.checkpoint import Progress
-from tests.train.material import LOOP, Folders, folders, make_model, rated_demonstrations, rated_preferences
+from tests.train.material import LOOP, Folders, documents, folders, make_model, rated_demonstrations, rated_preferences
 
 # What a resumed training could lose: the step that keys the noise, and KTO's reference point.
 SETTINGS: dict[str, dict[str, Any]] = {
+    "pretrain": {"mix": (0.5, 0.5)},
     "sft": {"noise": 5.0, "weighting": "sequence"},
     "reward": {"margin": True},
     "reward-anchored": {"low": 0.0, "high": 10.0},
@@ -41,7 +42,8 @@ def train(name: str, base: Any, work: Folders, stop: BaseException | None = None
             raise stop
 
     work.progress = progress
-    rows = rated_demonstrations() if METHODS[name].noun is Demonstration else rated_preferences()
+    made = {Demonstration: rated_demonstrations, Document: documents}.get(METHODS[name].noun, rated_preferences)
+    rows = made()
     more = {"teacher": make_model(work.folder.parents[1] / "teacher", seed=7)} if name == "distill" else {}
     return train_rows(base, rows, method=name, work=work, **LOOP | SETTINGS.get(name, {}) | more)
 

@@ -7,8 +7,9 @@ import pytest
 import torch
 
 from burnish.errors import ModelError, SettingsError
-from burnish.train import Optimiser, learning_rate
+from burnish.train import Loop, Optimiser, learning_rate
 from burnish.train.optim import check_schedule
+from tests.train.material import LOOP
 
 
 def rates(schedule, steps=10, warmup=0.2):
@@ -23,6 +24,8 @@ def test_schedules_by_hand():
     # one step beyond the last would be the tenth
     assert learning_rate(10, steps=10, peak=1.0, warmup=0.2, schedule="cosine") == pytest.approx(0.1)
     assert all(a > b for a, b in itertools.pairwise(cosine[2:]))
+    low = learning_rate(6, steps=10, peak=1.0, warmup=0.2, schedule="cosine", floor=0.02)
+    assert low == pytest.approx(0.02 + 0.98 / 2)
 
 
 @pytest.mark.parametrize("bad", [{"schedule": "cosin"}, {"warmup": 1.0}, {"lr": 0.0}, {"lr": math.nan}])
@@ -44,9 +47,16 @@ def pull(model, step):
     ((model.weight * (step + 1)).sin().sum() + (model.bias**2).sum()).backward()
 
 
-def test_adamw_agrees_with_its_formula_and_vectors_do_not_decay():
+@pytest.mark.parametrize("wrong", [{"floor": 1.5}, {"floor": -0.1}, {"beta2": 1.0}, {"beta2": -0.1}])
+def test_floor_and_beta2_out_of_range_are_refused(wrong):
+    with pytest.raises(SettingsError, match=next(iter(wrong))):
+        Loop.of({**LOOP, **wrong})
+
+
+@pytest.mark.parametrize("beta2", [0.999, 0.98])
+def test_adamw_agrees_with_its_formula_and_vectors_do_not_decay(beta2):
     model = two_parameters()
-    optimiser = Optimiser(model, weight_decay=0.1, clip=None)
+    optimiser = Optimiser(model, weight_decay=0.1, clip=None, beta2=beta2)
     value = {n: p.detach().clone() for n, p in model.named_parameters()}
     first = {n: torch.zeros_like(v) for n, v in value.items()}
     second = {n: torch.zeros_like(v) for n, v in value.items()}
@@ -57,8 +67,8 @@ def test_adamw_agrees_with_its_formula_and_vectors_do_not_decay():
         optimiser.step(0.01, optimiser.gradient_norm().item())
         for n, g in gradient.items():
             first[n] = 0.9 * first[n] + 0.1 * g
-            second[n] = 0.999 * second[n] + 0.001 * g * g
-            mean, spread = first[n] / (1 - 0.9 ** (step + 1)), second[n] / (1 - 0.999 ** (step + 1))
+            second[n] = beta2 * second[n] + (1 - beta2) * g * g
+            mean, spread = first[n] / (1 - 0.9 ** (step + 1)), second[n] / (1 - beta2 ** (step + 1))
             decay = 0.1 if n == "weight" else 0.0
             value[n] = value[n] * (1 - 0.01 * decay) - 0.01 * mean / (spread.sqrt() + 1e-8)
     for n, p in model.named_parameters():

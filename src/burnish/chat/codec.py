@@ -7,7 +7,7 @@ from bisect import bisect_right
 from collections.abc import Sequence
 from dataclasses import replace
 from functools import cached_property, lru_cache
-from itertools import pairwise
+from itertools import groupby, pairwise
 from pathlib import Path
 
 from burnish.chat.dialogue import check_dialogue, check_response
@@ -78,17 +78,22 @@ class Chat:
         """Ids of a dialogue that waits for an answer; they end with the assistant's generation header."""
         return tuple(self._prompt(tuple(context))[1])
 
-    def encode(self, context: Sequence[Message], response: Sequence[Message] = ()) -> Encoded:
+    def encode(
+        self, context: Sequence[Message], response: Sequence[Message] = (), *, train_on: str = "last"
+    ) -> Encoded:
         """A dialogue and the answer to it, as ids with roles, kinds and masks.
 
         Args:
-            context: all that is given; nothing of it is trained, whoever speaks.
+            context: all that is given; nothing of it is trained, whoever speaks, unless `train_on` says so.
             response: one assistant turn: an answer, or call, result (`ipython`), answer. What the assistant emits in
                 it is trained: contents, stop tokens, the python tag. Headers, tool output and what the format writes
-                after a stop token are not.
+                after a stop token are not, nor is a message whose `train` is False.
+            train_on: `last` trains the response alone, `all` also what the assistant says in the context. The ids are
+                the same.
 
         Raises:
-            ChatError: the dialogue is malformed, or the template cannot carry it.
+            ChatError: the dialogue is malformed, or the template cannot carry it; with `all`, also a template that
+                writes an earlier turn in another way than it was sampled in.
         """
         context, response = tuple(context), tuple(response)
         check_response(response)
@@ -97,12 +102,14 @@ class Chat:
         said = self._said(context, response)
         more, their = self.tokens.encode(said, after=ids[-1] if ids else None)
         belongs = [pieces[o] for o in owners] + [said[o] for o in their]
-        length = len(ids)
+        length, everywhere = len(ids), train_on == "all"
+        if everywhere:
+            self._check_turns(context, response, (*ids, *more))
         return Encoded(
             ids=(*ids, *more),
             roles=tuple(p.role for p in belongs),
             kinds=tuple(p.kind for p in belongs),
-            trained=tuple(i >= length and p.said for i, p in enumerate(belongs)),
+            trained=tuple((everywhere or i >= length) and p.said for i, p in enumerate(belongs)),
             formatting=tuple(p.kind != CONTENT for p in belongs),
             prompt_length=length,
         )
@@ -110,7 +117,7 @@ class Chat:
     def _said(self, context: tuple[Message, ...], response: tuple[Message, ...]) -> list[Piece]:
         """The pieces of an answer, without the header that the prompt ends with."""
         frames = self.format.answer(context, response) if response else ()
-        pieces = (pieces_of(f, response[i].role, prompted_away=i == 0) for i, f in enumerate(frames))
+        pieces = (pieces_of(f, response[i], prompted_away=i == 0) for i, f in enumerate(frames))
         return [piece for some in pieces for piece in some]
 
     def step_ends(self, context: Sequence[Message], response: Sequence[Message], ends: Sequence[int]) -> list[int]:
@@ -143,6 +150,22 @@ class Chat:
         if len(set(found)) < len(found) or len(owners) != len(encoded.completion):
             raise ChatError("two steps of the answer end on one token; write each step as a line of its own")
         return found
+
+    def _check_turns(self, context: Sequence[Message], response: Sequence[Message], ids: Sequence[int]) -> None:
+        """Raise `ChatError` unless each earlier turn stands in the dialogue with the ids it has as its last turn."""
+        dialogue = (*context, *response)
+        start = 0
+        for speaks, group in groupby(dialogue, key=lambda message: message.role in ("assistant", "ipython")):
+            end = start + len(tuple(group))
+            if speaks and start < len(context):
+                alone = self.encode(dialogue[:start], dialogue[start:end])
+                kept = max((i + 1 for i, trained in enumerate(alone.trained) if trained), default=0)
+                if alone.ids[:kept] != tuple(ids[:kept]):
+                    raise ChatError(
+                        f"the chat template writes message {start + 1} (assistant) in another way once the dialogue "
+                        f"goes on, so that it cannot be trained there; train on last answers only, or use --chat llama3"
+                    )
+            start = end
 
     @cached_property
     def _reader(self) -> Reader:

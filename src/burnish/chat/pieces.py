@@ -37,7 +37,8 @@ class Piece:
     """A run of characters with one meaning.
 
     Args:
-        said: an assistant emits it (content, closing, lead), so it is trained where the message is a target.
+        said: an assistant emits it (content, closing, lead), so it is trained where the message is a target. False in a
+            message whose switch is off.
         cut: no token may reach across the beginning of this piece.
     """
 
@@ -56,7 +57,7 @@ class Encoded:
         ids: token ids.
         roles: the role whose message the token belongs to (`burnish.records.ROLES`).
         kinds: `header`, `content` or `terminator`.
-        trained: True on what the assistant emits in the messages of the response, stop tokens included.
+        trained: True on what the assistant emits in the messages that are targets, stop tokens included.
         formatting: True on structure (headers and terminators): what DPO masks (Llama 3, spec §3.5).
         prompt_length: `ids[:prompt_length]` is `encode_prompt(context)`.
     """
@@ -79,18 +80,19 @@ class Encoded:
         return self.ids[self.prompt_length :]
 
 
-def pieces_of(frame: Frame, role: str, *, prompted_away: bool = False) -> list[Piece]:
+def pieces_of(frame: Frame, message: Message, *, prompted_away: bool = False) -> list[Piece]:
     """The pieces of one message; `prompted_away` leaves out the header (it stands at the end of the prompt).
 
     What an assistant says (lead and content) is cut off from the header before and the structure after it, wherever
     the message stands, because that is how it was sampled: a later turn then sees the very ids of the earlier one.
     """
-    speaks = role == "assistant"
+    role, speaks = message.role, message.role == "assistant"
+    said = speaks and message.train
     parts = [
         Piece(text="" if prompted_away else frame.header, role=role, kind=HEADER),
-        Piece(text=frame.lead, role=role, kind=HEADER, said=speaks, cut=speaks),
-        Piece(text=frame.content, role=role, kind=CONTENT, said=speaks, cut=speaks and not frame.lead),
-        Piece(text=frame.closing, role=role, kind=TERMINATOR, said=speaks, cut=speaks),
+        Piece(text=frame.lead, role=role, kind=HEADER, said=said, cut=speaks),
+        Piece(text=frame.content, role=role, kind=CONTENT, said=said, cut=speaks and not frame.lead),
+        Piece(text=frame.closing, role=role, kind=TERMINATOR, said=said, cut=speaks),
         Piece(text=frame.trailing, role=role, kind=TERMINATOR, cut=speaks),
     ]
     return [part for part in parts if part.text]
@@ -98,4 +100,4 @@ def pieces_of(frame: Frame, role: str, *, prompted_away: bool = False) -> list[P
 
 def pieces_of_all(frames: Sequence[Frame], messages: Sequence[Message]) -> list[Piece]:
     """The pieces of whole messages, in order."""
-    return [p for frame, message in zip(frames, messages, strict=True) for p in pieces_of(frame, message.role)]
+    return [p for frame, message in zip(frames, messages, strict=True) for p in pieces_of(frame, message)]

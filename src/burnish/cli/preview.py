@@ -14,7 +14,7 @@ MARKS = {
     "prompt": ("dim", "seen, never trained"),
     "trained": ("bold green", "trained"),
     "formatting": ("bold yellow", "trained, and masked in DPO's log-ratios"),
-    "untrained": ("red", "in the answer, never trained (tool output, headers)"),
+    "untrained": ("red", "in the answer, not trained (tool output, headers, messages that are switched off)"),
 }
 
 
@@ -32,41 +32,51 @@ def preview(
     """Show rows as tokens, coloured by what training does with them, and list the rows that would be dropped."""
     from rich.console import Console
 
-    from burnish.chat import load_chat
+    from burnish.chat import load_chat, load_tokens
     from burnish.cli.workers import policy_weights
-    from burnish.errors import DataError, SettingsError
-    from burnish.records import Demonstration, context_length, read_demonstrations, read_preferences
+    from burnish.errors import SettingsError
+    from burnish.records import context_length
     from burnish.runs import nearest, override
-    from burnish.train import METHODS, encode_all
+    from burnish.train import METHODS
 
     if method and method not in METHODS:
         raise SettingsError(f"there is no method {method!r}; {nearest(method, METHODS)}")
-    try:
-        named = method or "dpo"
-        found = (read_demonstrations if METHODS[named].noun is Demonstration else read_preferences)(
-            file, on_error="drop"
-        )
-    except DataError:
-        if method:
-            raise
-        named, found = "sft", read_demonstrations(file, on_error="drop")
+    named, found = read_for(method, file)
     settings = override(METHODS[named].settings(), set_)
     folder = policy_weights(model).path
-    codec = load_chat(folder, format=chat or None)
-    known = METHODS["sft" if METHODS[named].teacher else named]
-    built = known.build(settings if known is METHODS[named] else known.settings())
-    longest = settings.max_length or context_length(folder)
-    examples, lost = encode_all(
-        built.encode, codec, found.rows, max_length=longest, refuse_above=1.0, isolate=built.isolate
-    )
+    train_on = getattr(settings, "train_on", "last")
+    # A teacher is not asked here: what is trained of a row is the same as in SFT.
+    taught = METHODS["sft"].settings(train_on=train_on)
+    built = METHODS["sft"].build(taught) if METHODS[named].teacher else METHODS[named].build(settings)
+    codec = load_tokens(folder) if built.raw else load_chat(folder, format=chat or None)
+    longest = min(settings.max_length or 1 << 62, context_length(folder))
+    examples, lost = built.read(codec, found.rows, max_length=longest, refuse_above=1.0)
     screen = Console(highlight=False, soft_wrap=True)
     screen.print(f"{file}: {found.convention}, for {named}; a token ends at each [dim]|[/dim]")
     for mark, (style, meaning) in MARKS.items():
         screen.print(f"  [{style}]{mark:<12}[/{style}] {meaning}")
-    kept = {example.id for example in examples}
-    for row in [row for row in found.rows if row.id in kept][:rows]:
-        show_row(screen, codec, row)
-    tell(screen, examples, [*found.dropped, *lost])
+    gone = {row.parents[0] for row in lost}
+    for row in [row for row in found.rows if row.id not in gone][:rows]:
+        if built.raw:
+            show_text(screen, codec, row, [example for example in examples if example.id == row.id])
+        else:
+            show_row(screen, codec, row, train_on)
+    tell(screen, [example for example in examples if example.id not in gone], [*found.dropped, *lost])
+
+
+def read_for(method: str, file: Path) -> tuple[str, Any]:
+    """The rows of a file for a method; without one, for the first of dpo, sft and pretrain that it is a file of."""
+    from burnish.cli.training import reader_of
+    from burnish.errors import DataError
+
+    wrong = None
+    for named in [method] if method else ["dpo", "sft", "pretrain"]:
+        try:
+            return named, reader_of(named)(file, on_error="drop")
+        except DataError as error:
+            # of the three, what SFT says is wrong helps most
+            wrong = error if named != "pretrain" or method else wrong
+    raise wrong
 
 
 def answers_of(row: Any) -> list[tuple[str, Any]]:
@@ -76,34 +86,45 @@ def answers_of(row: Any) -> list[tuple[str, Any]]:
     return [("response", row.response)]
 
 
-def show_row(screen: Any, codec: Any, row: Any) -> None:
+def show_text(screen: Any, tokens: Any, row: Any, pieces: list[Any]) -> None:
+    """A document, a line a piece."""
+    from burnish.chat import Encoded
+
+    screen.print(f"\n[bold]{row.id}[/bold] {row.source}, pieces: {len(pieces)}")
+    for piece in pieces:
+        ids = (*piece.row.prompt, *piece.row.responses[0])
+        size, trained = len(ids), (False, *piece.trained.tolist())
+        none = (False,) * size
+        shown = Encoded(ids=ids, roles=("text",) * size, kinds=none, trained=trained, formatting=none, prompt_length=1)
+        print_stretches(screen, tokens, shown, range(size))
+
+
+def show_row(screen: Any, codec: Any, row: Any, train_on: str = "last") -> None:
     """A row's prompt, and each of its answers, a line a stretch of equal tokens."""
     from rich.text import Text
 
     screen.print(f"\n[bold]{row.id}[/bold] {getattr(row, 'source', '') or getattr(row, 'annotator', '')}")
     for place, (name, messages) in enumerate(answers_of(row)):
-        encoded = codec.encode(row.context, messages)
+        encoded = codec.encode(row.context, messages, train_on=train_on)
         if place == 0:
-            print_stretches(screen, codec, encoded, range(encoded.prompt_length))
+            print_stretches(screen, codec.tokens, encoded, range(encoded.prompt_length))
         screen.print(Text(f" {name}", style="bold"))
-        print_stretches(screen, codec, encoded, range(encoded.prompt_length, len(encoded.ids)))
+        print_stretches(screen, codec.tokens, encoded, range(encoded.prompt_length, len(encoded.ids)))
 
 
-def print_stretches(screen: Any, codec: Any, encoded: Any, places: range) -> None:
+def print_stretches(screen: Any, tokens: Any, encoded: Any, places: range) -> None:
     """Tokens at these places, grouped by role and by what training does with them."""
     from rich.text import Text
 
     def mark(place: int) -> tuple[str, str]:
-        if place < encoded.prompt_length:
-            return encoded.roles[place], "prompt"
         if not encoded.trained[place]:
-            return encoded.roles[place], "untrained"
+            return encoded.roles[place], "prompt" if place < encoded.prompt_length else "untrained"
         return encoded.roles[place], "formatting" if encoded.formatting[place] else "trained"
 
-    named = codec.tokens.special_names
+    named = tokens.special_names
     for (role, what), group in groupby(places, key=mark):
         ids = [encoded.ids[place] for place in group]
-        texts = [named.get(i) or codec.text((i,)).replace("\n", "⏎") for i in ids]
+        texts = [named.get(i) or tokens.text((i,)).replace("\n", "⏎") for i in ids]
         line = Text(f"  {role:<10}{what:<12}{len(texts):>5}  ")
         for text in texts:
             line.append(text, style=MARKS[what][0])
@@ -115,8 +136,9 @@ def tell(screen: Any, examples: list[Any], lost: list[Any]) -> None:
     """Counts, lengths, and the rows that would be dropped, by reason."""
     sizes = sorted(len(e.row.prompt) + max(map(len, e.row.responses)) for e in examples)
     trained = sum(e.trained_tokens for e in examples)
+    rows = len({example.id for example in examples})
     screen.print(
-        f"\n{len(examples)} rows would be trained on, {trained:,} trained tokens; prompt and longest answer have "
+        f"\n{rows} rows would be trained on, {trained:,} trained tokens; prompt and longest answer have "
         f"{sizes[len(sizes) // 2]} tokens in the middle, {sizes[-1]} at most"
     )
     if lost:

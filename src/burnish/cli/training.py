@@ -5,27 +5,32 @@ from __future__ import annotations
 import json
 import shlex
 import sys
+from collections.abc import Callable
 from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
+from burnish.errors import SettingsError
+
 FEW_STEPS = 5  # below it, the defaults for large files were probably not meant
 
 MethodName = Annotated[
     str,
     typer.Argument(
-        help="sft, reward, reward-soft, reward-anchored, reward-attributes, reward-pointwise, reward-steps, dpo, ipo, "
+        help="pretrain, sft, reward, reward-soft, reward-anchored, reward-attributes, reward-pointwise, reward-steps, "
+        "dpo, ipo, "
         "critique-dpo, rpo, kto, distill."
     ),
 ]
 Model = Annotated[str, typer.Option(help="Where training starts: a folder in Hugging Face layout, or a hub id.")]
 Data = Annotated[
-    str,
+    list[str],
     typer.Option(
-        help="Rows (JSONL, JSON, Parquet): messages, prompt/completion, prompt/chosen/rejected; with strength, margin, "
-        "chosen_score, chosen_grades, label, attributes or completions and labels where the method reads them."
+        help="Rows (JSONL, JSON, Parquet): text, messages, prompt/completion, prompt/chosen/rejected; with strength, "
+        "margin, chosen_score, chosen_grades, label, attributes or completions and labels where the method reads them. "
+        "May be repeated."
     ),
 ]
 
@@ -34,7 +39,7 @@ def train(
     method: MethodName,
     *,
     model: Model = "",
-    data: Data = "",
+    data: Data = [],  # noqa: B006
     teacher: Annotated[str, typer.Option(help="For distill: the model to learn from, a folder or a hub id.")] = "",
     out: Annotated[str, typer.Option(help="Run folder. Default: runs/train-METHOD. The same command goes on.")] = "",
     set_: Annotated[list[str], typer.Option("--set", help="A setting: key=value. May be repeated.")] = [],  # noqa: B006
@@ -47,7 +52,7 @@ def train(
         int | None,
         typer.Option(help="Times to train, each from and against the result before. Default: 3 for rpo, else 1."),
     ] = None,
-    limit: Annotated[int, typer.Option(help="Only the first rows; 0 takes all.")] = 0,
+    limit: Annotated[int, typer.Option(help="Only the first rows of a file; 0 takes all.")] = 0,
     track: Annotated[
         str, typer.Option(help="Curves, besides metrics.jsonl: tensorboard, wandb, trackio, mlflow; or none.")
     ] = "tensorboard",
@@ -61,7 +66,6 @@ def train(
     from burnish.cli.console import Console
     from burnish.cli.running import play
     from burnish.cli.workers import described
-    from burnish.errors import SettingsError
     from burnish.runs import Run, choose_compute, nearest, override
     from burnish.train import METHODS
 
@@ -95,26 +99,32 @@ def train(
 class _Job:
     """A training as the runner plays it: rows in, a chat format where there is none, the method."""
 
-    def __init__(self, method: str, model: str, data: str, settings: Any, **how: Any) -> None:
+    def __init__(self, method: str, model: str, data: list[str], settings: Any, **how: Any) -> None:
         from burnish.cli.workers import policy_weights
-        from burnish.records import Demonstration, read_demonstrations, read_preferences
-        from burnish.train import METHODS
 
-        read = read_demonstrations if METHODS[method].noun is Demonstration else read_preferences
         self.method, self.settings, self.how = method, settings, how
-        found = read(Path(data), on_error=how["on_error"])
-        self.rows, self.left = list(found.rows)[: how["limit"] or None], list(found.dropped)
+        self.rows, self.left = [], []
+        names = [Path(file).name for file in data]
+        for file in data:
+            if names.count(Path(file).name) > 1:
+                raise SettingsError(
+                    f"--data names two files {Path(file).name}; rename one, as rows say where they stood"
+                )
+            found = reader_of(method)(Path(file), on_error=how["on_error"])
+            self.rows += list(found.rows)[: how["limit"] or None]
+            self.left += found.dropped
         self.model = policy_weights(model)
         self.teacher = policy_weights(how["teacher"]) if how["teacher"] else None
 
     def steps(self, run: Any) -> Any:
         """The steps of the run; returns the trained weights."""
         from burnish.chat import has_template
-        from burnish.train import give_chat, take_rows, tracker, train_iterations
+        from burnish.records import Document
+        from burnish.train import METHODS, give_chat, take_rows, tracker, train_iterations
 
         rows = run.step("rows", take_rows, self.rows, self.left)
         start = self.model
-        if not has_template(start.path):
+        if METHODS[self.method].noun is not Document and not has_template(start.path):
             start = run.step("chat", give_chat, start, format=self.how["chat"])
         names = tuple(name for name in self.how["track"].split(",") if name not in ("", "none"))
         told = tracker(names, run.folder, name=f"{self.method} {run.folder.name}", settings=asdict(self.settings))
@@ -124,13 +134,22 @@ class _Job:
         return train_iterations(run, start, rows, iterations=self.how["iterations"], **how)
 
 
+def reader_of(method: str) -> Callable[..., Any]:
+    """What reads the files of a method."""
+    from burnish.records import Demonstration, Document, read_demonstrations, read_documents, read_preferences
+    from burnish.train import METHODS
+
+    readers = {Demonstration: read_demonstrations, Document: read_documents}
+    return readers.get(METHODS[method].noun, read_preferences)
+
+
 def print_settings(method: str, settings: Any) -> None:
     """A line a setting: name, value, source."""
     from burnish.cli.workers import described
 
     print(f"{method}: {type(settings).__doc__}\n")
     for name, told in described(settings, type(settings)()).items():
-        value = ",".join(told["value"]) if isinstance(told["value"], tuple) else told["value"]
+        value = ",".join(map(str, told["value"])) or "none" if isinstance(told["value"], tuple) else told["value"]
         shown = str(value).lower() if isinstance(value, bool) or value is None else str(value)
         print(f"{name:<20}{shown:<14} {told['source']}")
 
@@ -155,7 +174,7 @@ def finish(folder: Path, final: Path, method: str, as_json: bool) -> None:
     if as_json:
         print(json.dumps(as_object(view, f"train {method}", final, page), ensure_ascii=False))
     print(f"report  {page}", file=to)
-    if last.kind == "causal":
+    if last.kind == "causal" and method != "pretrain":  # which leaves a base, with or without a chat format
         print(f"burnish chat {shlex.quote(str(final))}", file=to)
     else:
         print(f"weights {final}", file=to)

@@ -8,7 +8,7 @@ counts add up. Called by the recipes and by `train`; never imports torch.
 from burnish.curate.draw import draw_prompts, take_prompts, union
 from burnish.curate.filters import Opener, Pattern, Rule, answer_text, cap, clean, openers, pattern_rules
 from burnish.curate.length_balance import BALANCED, balance_lengths
-from burnish.curate.mix import apportion, composition, mix_rows, plan_mix
+from burnish.curate.mix import apportion, composition, mix_rows, plan_mix, replay_rows
 from burnish.curate.pairs import edit_distance, edit_similarity, gate_pairs, ordered_pairs
 from burnish.curate.prune import declared_topic, prune, top_of
 from burnish.curate.select import best_of_k, expected_best, imitate, steer
@@ -38,6 +38,7 @@ __all__ = [
     "pattern_rules",
     "plan_mix",
     "prune",
+    "replay_rows",
     "steer",
     "take_prompts",
     "top_of",

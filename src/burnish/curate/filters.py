@@ -15,7 +15,7 @@ from fractions import Fraction
 
 from burnish.errors import SettingsError
 from burnish.protocols import Work
-from burnish.records import Demonstration, Dropped, Message, dropped
+from burnish.records import Demonstration, Dropped, dropped
 from burnish.runs import Outcome
 
 ACTIONS = ("drop", "rewrite", "cap")
@@ -101,10 +101,7 @@ def answer_text(row: Demonstration) -> str:
 
 def _rewritten(row: Demonstration, rule: Rule) -> Demonstration | None:
     """The row with each assistant message rewritten; None when the rule has not mended it."""
-    messages = tuple(
-        Message(role=m.role, content=rule.rewrite(m.content), end=m.end) if m.role == "assistant" else m
-        for m in row.response
-    )
+    messages = tuple(replace(m, content=rule.rewrite(m.content)) if m.role == "assistant" else m for m in row.response)
     new = replace(row, response=messages, parents=(row.id, *row.parents), id="")
     return None if not answer_text(new).strip() or rule.detector(answer_text(new)) else new
 

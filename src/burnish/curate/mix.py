@@ -122,6 +122,21 @@ def mix_rows(
             groups.setdefault(source_of(row), []).append(row)
         seen.add(row.id)
     plan = plan_mix({name: len(rows) for name, rows in groups.items()}, count=count, shares=shares, epochs=epochs)
+    result, more = _drawn(groups, plan, seed=seed)
+    metrics = {
+        "composition": composition(result, source_of=source_of, count_tokens=count_tokens),
+        "epochs": {name: plan[name] / len(rows) for name, rows in sorted(groups.items())},
+        "absent": sorted(name for name, share in (shares or {}).items() if share and name not in groups),
+    }
+    kept = sum(min(plan[name], len(rows)) for name, rows in groups.items())
+    return Outcome(rows=result, dropped=[*left, *more], taken=len(demonstrations), kept=kept, metrics=metrics)
+
+
+def _drawn(
+    groups: Mapping[str, Sequence[Demonstration]], plan: Mapping[str, int], *, seed: int
+) -> tuple[list[Demonstration], list[Dropped]]:
+    """As many rows of each group as planned, shuffled, and the rows that were not taken."""
+    left: list[Dropped] = []
     mixed: list[tuple[str, Demonstration]] = []
     for name, rows in sorted(groups.items()):
         ranked = sorted(rows, key=lambda row: _order(seed, "rank", row.id))
@@ -130,14 +145,60 @@ def mix_rows(
         for index in range(number):
             row, copy = ranked[index % len(ranked)], index // len(ranked)
             mixed.append((_order(seed, "place", row.id, copy), row))
-    kept = sum(min(plan[name], len(rows)) for name, rows in groups.items())
-    result = [row for _, row in sorted(mixed, key=lambda pair: pair[0])]
+    return [row for _, row in sorted(mixed, key=lambda pair: pair[0])], left
+
+
+def replay_rows(
+    second: Sequence[Demonstration],
+    first: Sequence[Demonstration],
+    *,
+    share: float,
+    seed: int,
+    of_first: bool = False,
+    work: Work | None = None,
+) -> Outcome:
+    """The rows of a second stage with some of the first one's, so that the model does not forget what it learned there.
+
+    Nemotron-4 (arXiv 2406.11704 §3.3.1, spec A.17) trains on code first, then on a general blend of 200K samples that
+    "also includes 2% of the code generation samples". Read as a share of the blend, 4,000 of 200K (ASSUMED);
+    `of_first` reads it as a share of the first stage's rows.
+
+    Args:
+        second: all of them go on, once each. A row that stands in both stages counts as one of these.
+        first: which of them are taken depends on the seed and the rows' ids alone.
+        share: of the result (or of `first`), from 0 to below 1; rounded to whole rows, halves up.
+
+    Raises:
+        SettingsError: a share out of range, or one that `first` has too few rows for.
+    """
+    if not (math.isfinite(share) and 0 <= share < 1):
+        raise SettingsError(f"the share to replay is {share!r}; it must be from 0 to below 1")
+    groups: dict[str, list[Demonstration]] = {"second": [], "first": []}
+    left: list[Dropped] = []
+    seen: set[str] = set()
+    for name, rows in (("second", second), ("first", first)):
+        for row in rows:
+            if row.id in seen:
+                left.append(dropped(row, "duplicate"))
+            else:
+                groups[name].append(row)
+            seen.add(row.id)
+    part = Fraction(repr(float(share)))
+    exact = part * len(groups["first"]) if of_first else part / (1 - part) * len(groups["second"])
+    count = math.floor(exact + Fraction(1, 2))
+    if count > len(groups["first"]):
+        raise SettingsError(
+            f"a share of {share:g} beside {len(groups['second'])} rows is {count} rows of the first stage, which has "
+            f"{len(groups['first'])}; lower the share"
+        )
+    result, more = _drawn(groups, {"second": len(groups["second"]), "first": count}, seed=seed)
+    known = {row.id for row in groups["first"]}
     metrics = {
-        "composition": composition(result, source_of=source_of, count_tokens=count_tokens),
-        "epochs": {name: plan[name] / len(rows) for name, rows in sorted(groups.items())},
-        "absent": sorted(name for name, share in (shares or {}).items() if share and name not in groups),
+        "replayed": count,
+        "share": count / len(result) if result else 0.0,
+        "composition": composition(result, source_of=lambda row: "first" if row.id in known else "second"),
     }
-    return Outcome(rows=result, dropped=left, taken=len(demonstrations), kept=kept, metrics=metrics)
+    return Outcome(rows=result, dropped=[*left, *more], taken=len(second) + len(first), metrics=metrics)
 
 
 def composition(

@@ -1,8 +1,8 @@
-"""Two passes over a table of logits, in place of the many that plain PyTorch makes on a GPU.
+"""One pass over memory where plain PyTorch makes many on a GPU: tables of logits, and sums over copied rows.
 
-Both take the head's raw output, W h + b, in the model's dtype, and compute scale, cap and sums in float32 registers:
-one reads the table once, the other turns it into its own gradient. They need Triton, which comes with PyTorch's CUDA
-builds; `serves` says whether it is there.
+The first two take the head's raw output, W h + b, in the model's dtype, and compute scale, cap and sums in float32
+registers: one reads the table once, the other turns it into its own gradient. All need Triton, which comes with
+PyTorch's CUDA builds; `serves` says whether it is there.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ WARPS = 8
 
 
 def serves(table: torch.Tensor) -> bool:
-    """Whether the kernels compute this table."""
+    """Whether the kernels compute this tensor."""
     return triton is not None and table.is_cuda and table.dtype != torch.float64
 
 
@@ -72,6 +72,18 @@ if triton is not None:
             slope *= 1.0 - (z / cap) * (z / cap)
         tl.store(at, slope.to(table.dtype.element_ty), mask=inside)
 
+    @triton.jit
+    def _sum_places(copied, order, ends, whole, width, block: tl.constexpr):
+        """One block of one row a program: the sum of the places that hold copies of this row, in float32."""
+        row = tl.program_id(0).to(tl.int64)
+        lane = tl.program_id(1) * block + tl.arange(0, block)
+        inside = lane < width
+        total = tl.zeros((block,), tl.float32)
+        for at in range(tl.load(ends + row), tl.load(ends + row + 1)):
+            place = tl.load(order + at)
+            total += tl.load(copied + place * width + lane, mask=inside, other=0.0).to(tl.float32)
+        tl.store(whole + row * width + lane, total.to(whole.dtype.element_ty), mask=inside)
+
 
 def table_norms(
     table: torch.Tensor, targets: torch.Tensor, *, scale: float, cap: float | None
@@ -97,3 +109,13 @@ def table_gradient(
     rows, columns = table.shape
     how = {"capped": cap is not None, "block": BLOCK, "num_warps": WARPS}
     _gradient[(rows, triton.cdiv(columns, BLOCK))](table, targets, norms, grads, columns, scale, cap or 1.0, **how)
+
+
+def sum_places(copied: torch.Tensor, order: torch.Tensor, ends: torch.Tensor) -> torch.Tensor:
+    """[T, ...] from copies [K, ...]: row t is the sum of the places order[ends[t] : ends[t + 1]], int64 both."""
+    copied, rows = copied.contiguous(), len(ends) - 1
+    whole = copied.new_empty(rows, *copied.shape[1:])
+    width = whole[0].numel()
+    block = min(1024, triton.next_power_of_2(width))
+    _sum_places[(rows, triton.cdiv(width, block))](copied, order, ends, whole, width, block=block)
+    return whole

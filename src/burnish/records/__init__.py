@@ -4,7 +4,7 @@ Comes in: files of prompts, demonstrations and preferences. Goes out: frozen row
 library and pyarrow only.
 """
 
-from burnish.records.conventions import ReadResult, read_demonstrations, read_preferences, read_prompts
+from burnish.records.conventions import ReadResult, read_demonstrations, read_documents, read_preferences, read_prompts
 from burnish.records.nouns import (
     GRADES,
     ROLES,
@@ -12,6 +12,7 @@ from burnish.records.nouns import (
     Attribute,
     Candidate,
     Demonstration,
+    Document,
     Dropped,
     Judgement,
     Message,
@@ -37,6 +38,7 @@ __all__ = [
     "Attribute",
     "Candidate",
     "Demonstration",
+    "Document",
     "Dropped",
     "Judgement",
     "Message",
@@ -56,6 +58,7 @@ __all__ = [
     "model_config",
     "plain",
     "read_demonstrations",
+    "read_documents",
     "read_parquet",
     "read_preferences",
     "read_prompts",

@@ -14,7 +14,9 @@
 
     HelpSteer           prompt, response, and graded attributes        demonstration, prompt
     stepwise            prompt, completions (a list), labels (a list)  demonstration, prompt
+    text                text                                           document
 
+A message may say `"train": false` or `"weight": 0` (OpenAI): an assistant's message that is context only.
 Any of them may carry ability, language, checker, reference, task, difficulty, tags; a preference also strength (1 to
 4, or in words), margin, edited, annotator, chosen_score and rejected_score (or score_chosen and score_rejected), and
 chosen_grades and rejected_grades ({question: reply}, `GRADES`); a demonstration also score, or label (true or false),
@@ -32,13 +34,14 @@ from pathlib import Path
 from typing import Any
 
 from burnish.errors import DataError
-from burnish.records.dialogues import CONVENTIONS, HELPSTEER, Dialogue, Row, Unfit
+from burnish.records.dialogues import CONVENTIONS, HELPSTEER, Dialogue, Row, Unfit, document_text
 from burnish.records.nouns import (
     GRADES,
     STRENGTHS,
     Attribute,
     Candidate,
     Demonstration,
+    Document,
     Dropped,
     Preference,
     Prompt,
@@ -117,21 +120,27 @@ _HOLDS = {
     Prompt: tuple(CONVENTIONS),
     Demonstration: ("GSM8K", "prompt-completion", "stepwise", "HelpSteer", "messages", "ShareGPT", "Alpaca"),
     Preference: ("preference", "Alpaca"),
+    Document: ("text",),
 }
+TEXT = ("text",)  # the columns of raw text, which is no dialogue
+
+
+def _needs(convention: str) -> tuple[str, ...]:
+    return TEXT if convention == "text" else CONVENTIONS[convention][0]
 
 
 def _detect(cls: type, row: Row, path: Path) -> str:
     columns = {name for name, value in row.items() if value is not None}
-    for noun in (Prompt, Demonstration, Preference):
+    for noun in _HOLDS:
         own = {f.name for f in fields(noun)}
         if {"id", "parents"} <= set(row) <= own and len(row) > len(own) // 2:
             if noun is not cls:
                 raise DataError(f"{path} holds {noun.__name__} rows, not {cls.__name__} rows; give the other file")
             return "burnish"
-    for name, (needs, _) in CONVENTIONS.items():
-        if columns.issuperset(needs) and name in _HOLDS[cls]:
+    for name in CONVENTIONS if cls is not Document else ("text",):
+        if columns.issuperset(_needs(name)) and name in _HOLDS[cls]:
             return name
-    expected = "; ".join(f"{name}: {', '.join(CONVENTIONS[name][0])}" for name in _HOLDS[cls])
+    expected = "; ".join(f"{name}: {', '.join(_needs(name))}" for name in _HOLDS[cls])
     raise DataError(
         f"{path} has the columns {', '.join(sorted(row)) or '(none)'}, which are no {cls.__name__.lower()} file; "
         f"rename them to one of these sets: {expected}"
@@ -265,19 +274,22 @@ def _build(cls: type, convention: str, row: Row, source: str) -> Any:
             return from_plain(cls, row)
         except (DataError, TypeError, AttributeError, ValueError) as error:
             raise Unfit(str(error)) from error
-    needs, read = CONVENTIONS[convention]
+    needs = _needs(convention)
     missing = [name for name in needs if row.get(name) is None]
     if missing:
         raise Unfit(
             f"the column {missing[0]!r} is missing; found {', '.join(sorted(row)) or '(none)'}, "
             f"expected {', '.join(needs)} ({convention})"
         )
-    return _as_noun(cls, read(row), source)
+    if cls is Document:
+        return Document(text=document_text(row), corpus=source.rpartition(":")[0], source=source)
+    return _as_noun(cls, CONVENTIONS[convention][1](row), source)
 
 
 def _content(noun: Any) -> str:
     """What makes two rows the same, whichever line of whichever file they stand on."""
     place = {"Prompt": ("source",), "Demonstration": ("source", "prompt"), "Preference": ("annotator", "prompt")}
+    place["Document"] = ("corpus", "source")
     skip = ("id", "parents", *place[type(noun).__name__])
     return content_id({name: value for name, value in plain(noun).items() if name not in skip})
 
@@ -339,3 +351,8 @@ def read_demonstrations(path: str | Path, *, on_error: str = "raise") -> ReadRes
 def read_preferences(path: str | Path, *, on_error: str = "raise") -> ReadResult:
     """Ranked answers; a row whose answers are equal is dropped and counted."""
     return _read(Preference, path, on_error)
+
+
+def read_documents(path: str | Path, *, on_error: str = "raise") -> ReadResult:
+    """Raw texts: the column text. A text that stands twice in the file is dropped and counted."""
+    return _read(Document, path, on_error)

@@ -8,7 +8,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from burnish.records.nouns import Message, Step
@@ -56,10 +56,26 @@ def _message(item: Any) -> Message:
     role = ROLE.get(str(said).lower())
     if role is None:
         raise Unfit(f"unknown role {said!r}; known are {', '.join(ROLE)}")
+    train = _switch(item, role)
     if not value and item.get("tool_calls"):
-        return Message(role=role, content=json.dumps(item["tool_calls"], ensure_ascii=False), end="message")
+        content = json.dumps(item["tool_calls"], ensure_ascii=False)
+        return Message(role=role, content=content, end="message", train=train)
     end = "message" if said == "function_call" or item.get("end") == "message" else "turn"
-    return Message(role=role, content=_text(value, f"the content of a {said} message"), end=end)
+    return Message(role=role, content=_text(value, f"the content of a {said} message"), end=end, train=train)
+
+
+def _switch(item: Row, role: str) -> bool:
+    """Whether a message may be trained: its `train` (true, false), or `weight` (1, 0) as OpenAI's files have it."""
+    given = {name: item[name] for name in ("train", "weight") if item.get(name) is not None}
+    for name, value in given.items():
+        if value not in (0, 1) or not isinstance(value, (bool, int, float)):
+            expected = "true or false" if name == "train" else "0 or 1"
+            raise Unfit(f"{name} of a message must be {expected}, found {value!r}")
+        if role != "assistant" and value:
+            raise Unfit(f"a {role} message says {name}: {value!r}; only assistant messages are trained, so delete it")
+    if len({bool(value) for value in given.values()}) > 1:
+        raise Unfit("a message says train and weight, and they differ; delete one of them")
+    return role != "assistant" or all(given.values())
 
 
 def _messages(value: Any, role: str) -> tuple[Message, ...]:
@@ -72,7 +88,7 @@ def _messages(value: Any, role: str) -> tuple[Message, ...]:
     for index in range(len(found) - 1):
         # A call waits for its result within the turn, whether or not the file says so.
         if found[index].role == "assistant" and found[index + 1].role == "ipython":
-            found[index] = Message(role="assistant", content=found[index].content, end="message")
+            found[index] = replace(found[index], end="message")
     return tuple(found)
 
 
@@ -185,6 +201,14 @@ def _stepwise(row: Row) -> Dialogue:
 def _rated(row: Row) -> Dialogue:
     context, response = _messages(row["prompt"], "user"), _messages(row["response"], "assistant")
     return Dialogue(context=context, response=response, extra=row)
+
+
+def document_text(row: Row) -> str:
+    """The text of a row of raw text."""
+    text = _text(row["text"], "the column text")
+    if not text.strip():
+        raise Unfit("the text is blank; delete the row")
+    return text
 
 
 def _prompt(row: Row) -> Dialogue:

@@ -28,9 +28,19 @@ GRADES = {
 _LEAVES = frozenset({str, int, float, bool, type(None)})
 
 
+# A field that came later: it is left out of the plain form while it has its default, so that ids of old rows stay.
+LATER: dict[str, Any] = {"later": True}
+
+
 @cache
 def _field_names(kind: type) -> tuple[str, ...] | None:
     return tuple(f.name for f in fields(kind)) if is_dataclass(kind) else None
+
+
+@cache
+def later_fields(kind: type) -> dict[str, Any]:
+    """Name -> default of the fields of a noun that its plain form may lack."""
+    return {f.name: f.default for f in fields(kind) if f.metadata.get("later")}
 
 
 def plain(value: Any) -> Any:
@@ -42,7 +52,13 @@ def plain(value: Any) -> Any:
     if isinstance(value, dict):
         return {str(key): plain(item) for key, item in value.items()}
     names = _field_names(type(value))
-    return value if names is None else {name: plain(getattr(value, name)) for name in names}
+    if names is None:
+        return value
+    found = {name: plain(getattr(value, name)) for name in names}
+    for name, default in later_fields(type(value)).items():
+        if found[name] == plain(default):
+            del found[name]
+    return found
 
 
 def content_id(value: Any) -> str:
@@ -53,7 +69,7 @@ def content_id(value: Any) -> str:
 
 def _fill_id(row: Any) -> None:
     if not row.id:
-        data = {n: plain(getattr(row, n)) for n in _field_names(type(row)) or () if n != "id"}
+        data = {name: value for name, value in plain(row).items() if name != "id"}
         object.__setattr__(row, "id", content_id([type(row).__name__, data]))
 
 
@@ -65,11 +81,13 @@ class Message:
         role: one of `ROLES`; `ipython` is what a tool printed.
         content: the text, without any template marker.
         end: `turn` when the turn passes to the other speaker (eot), `message` when it goes on (eom: a tool call).
+        train: False makes an assistant's message context only, wherever it stands (OpenAI's weight 0).
     """
 
     role: str
     content: str
     end: str = "turn"
+    train: bool = field(default=True, metadata=LATER)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -220,9 +238,28 @@ class Demonstration:
     model: str = ""
     score: float | None = None
     attributes: tuple[Attribute, ...] = ()
-    steps: tuple[Step, ...] = ()
+    steps: tuple[Step, ...] = field(default=(), metadata=LATER)
     difficulty: float | None = None
     round: int = 0
+    parents: tuple[str, ...] = ()
+    id: str = field(default="")
+
+    def __post_init__(self) -> None:
+        _fill_id(self)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Document:
+    """A raw text for pre-training, without turns.
+
+    Args:
+        corpus: which part of a mix it belongs to: the name of its file.
+        source: the file and the line.
+    """
+
+    text: str
+    corpus: str = ""
+    source: str = ""
     parents: tuple[str, ...] = ()
     id: str = field(default="")
 
@@ -246,7 +283,7 @@ class Candidate:
     response: str = ""
     model: str = ""
     score: float | None = None
-    grades: tuple[Attribute, ...] = ()
+    grades: tuple[Attribute, ...] = field(default=(), metadata=LATER)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -13,7 +13,7 @@ from typing import Any, TypeVar
 
 from burnish.errors import DataError
 from burnish.records import nouns
-from burnish.records.nouns import plain
+from burnish.records.nouns import later_fields, plain
 
 Noun = TypeVar("Noun")
 
@@ -68,10 +68,13 @@ def _builder(kind: Any) -> Callable[[Any], Any] | None:
     if not is_dataclass(kind):
         return None
     makers = {name: _builder(hint) for name, hint in _hints(kind).items()}
+    later = later_fields(kind)
 
     def build(value: Any) -> Any:
         if value is None:
             return None
+        if later:  # a column that is null where the plain form lacks it
+            value = {n: item for n, item in value.items() if item is not None or n not in later}
         return kind(**{n: item if (maker := makers[n]) is None else maker(item) for n, item in value.items()})
 
     return build

@@ -64,7 +64,10 @@ def identity(value: Any, *, where: str = "value") -> Any:
         inside = {
             f.name: identity(getattr(value, f.name), where=f"{where}.{f.name}")
             for f in fields(value)
-            if not isinstance(getattr(value, f.name), Runtime) and not f.metadata.get("runtime")
+            if not isinstance(getattr(value, f.name), Runtime)
+            and not f.metadata.get("runtime")
+            # a field of a noun that came later: old steps stay what they are
+            and not (f.metadata.get("later") and getattr(value, f.name) == f.default)
         }
         return {"type": qualified_name(type(value)), **inside}
     if isinstance(value, Mapping):

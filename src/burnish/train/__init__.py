@@ -1,4 +1,4 @@
-"""Loops over models. `supervised` trains on fixed rows: SFT, reward models, the DPO family, RPO, KTO.
+"""Loops over models. `supervised` trains on fixed rows: raw text, SFT, reward models, the DPO family, RPO, KTO.
 
 Comes in: weights, rows, settings. Goes out: weights in Hugging Face layout with `metrics.jsonl`, the rows that were
 dropped and why, numbers of the run. Called by recipes through `run.step`. A method is a loss plus a

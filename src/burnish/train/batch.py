@@ -22,6 +22,7 @@ TOO_LONG = "longer than the context"
 TOO_FEW = "fewer than two candidates"
 MALFORMED = "not a well-formed dialogue"
 EQUAL = "equal answers"
+UNTRAINED = "nothing in it is trained"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -55,19 +56,27 @@ def _key(*parts: object) -> bytes:
     return hashlib.blake2b("\0".join(str(part) for part in parts).encode(), digest_size=16).digest()
 
 
+class Untrained(Exception):
+    """The switches of a row's messages leave nothing to train in one of its answers."""
+
+
 def _example(row_id: str, encoded: Sequence[Encoded], ranks: tuple[int, ...]) -> Example:
     """One prompt, several answers. The prompt is the same tokens in each, since each is encoded after it."""
     start = encoded[0].prompt_length
     prompt = tuple(encoded[0].ids[:start])
     if any(tuple(e.ids[: e.prompt_length]) != prompt for e in encoded):
         raise DataError(f"row {row_id}: its answers do not share one tokenised prompt; mend the chat template")
-    untrained = next((rank for rank, e in zip(ranks, encoded, strict=True) if not any(e.trained)), None)
-    if untrained is not None:
-        raise DataError(f"row {row_id}: answer {untrained + 1} has no trained token; it needs an assistant message")
+    for rank, answer in zip(ranks, encoded, strict=True):
+        if not any(answer.trained):
+            if "assistant" in answer.roles[start:]:
+                raise Untrained(f"every message of answer {rank + 1} is switched off")
+            raise DataError(f"row {row_id}: answer {rank + 1} has no trained token; it needs an assistant message")
+    # With trained turns in the context, the prompt ends before the first of them; its first token has no prediction.
+    start = max(1, min(start, *(answer.trained.index(True) for answer in encoded)))
     responses = tuple(tuple(e.ids[start:]) for e in encoded)
     return Example(
         id=row_id,
-        row=Row(prompt=prompt, responses=responses),
+        row=Row(prompt=prompt[:start], responses=responses),
         trained=np.array([t for e in encoded for t in e.trained[start:]], dtype=bool),
         formatting=np.array([f for e in encoded for f in e.formatting[start:]], dtype=bool),
         ranks=ranks,
@@ -80,9 +89,9 @@ def take_rows(rows: Sequence[Any], left: Sequence[Dropped] = ()) -> Outcome:
     return Outcome(rows=list(rows), dropped=list(left), taken=len(rows) + len(left))
 
 
-def encode_demonstration(chat: Chat, row: Demonstration) -> Example:
-    """Context = all turns but the last, target = the final response (spec §3.4)."""
-    return _example(row.id, [chat.encode(row.context, row.response)], (0,))
+def encode_demonstration(chat: Chat, row: Demonstration, *, train_on: str = "last") -> Example:
+    """Context = all turns but the last, target = the final response (spec §3.4); `all` trains each assistant turn."""
+    return _example(row.id, [chat.encode(row.context, row.response, train_on=train_on)], (0,))
 
 
 def encode_ranking(chat: Chat, row: Preference) -> Example:
@@ -112,6 +121,7 @@ def encode_all(
         encode: `encode_demonstration`, `encode_ranking` or `encode_pair`.
         max_length: tokens a prompt and one of its answers may have together (all of its answers, if not `isolate`).
         refuse_above: the share of dropped rows above which training is refused; 1 never refuses while a row is left.
+            Rows in which nothing is trained were switched off by their author and do not count (ASSUMED).
 
     Raises:
         DataError: no row is left, or more than `refuse_above` of them were dropped; a row has no trained token.
@@ -127,6 +137,9 @@ def encode_all(
         except ChatError as error:
             lost.append(dropped(row, MALFORMED, str(error)))
             continue
+        except Untrained as untrained:
+            lost.append(dropped(row, UNTRAINED, str(untrained)))
+            continue
         if len(set(example.row.responses)) < len(example.row.responses):
             lost.append(dropped(row, EQUAL, "two of its answers are the same tokens"))
             continue
@@ -136,13 +149,23 @@ def encode_all(
             lost.append(dropped(row, TOO_LONG, f"{length} tokens, {max_length} fit"))
         else:
             examples.append(example)
-    if not examples or len(lost) > refuse_above * len(rows):
+    check_left(examples, lost, rows=len(rows), refuse_above=refuse_above)
+    return examples, lost
+
+
+def check_left(examples: Sequence[Example], lost: Sequence[Dropped], *, rows: int, refuse_above: float) -> None:
+    """Refuse a training that lost too many of its rows.
+
+    Raises:
+        DataError: no row is left, or more than `refuse_above` of them were dropped against their author's will.
+    """
+    unwanted = sum(row.reason != UNTRAINED for row in lost)
+    if not examples or unwanted > refuse_above * rows:
         said = f"; the first: {lost[0].reason} ({lost[0].detail}), row {lost[0].parents[0]}" if lost else ""
         raise DataError(
-            f"{len(lost)} of {len(rows)} training rows were dropped, and {len(examples)} are left{said}. Mend such "
+            f"{len(lost)} of {rows} training rows were dropped, and {len(examples)} are left{said}. Mend such "
             "rows, raise max_length up to the model's context if they are long, or raise refuse_above"
         )
-    return examples, lost
 
 
 def epoch_order(examples: Sequence[Example], *, seed: int, epoch: int) -> list[int]:

@@ -15,16 +15,17 @@ from typing import Any
 
 import torch
 
-from burnish.chat import Chat, audit, load_chat
+from burnish.chat import Chat, audit, load_chat, load_tokens
 from burnish.errors import ChatError, ModelError, SettingsError
 from burnish.models import load_causal, load_reward, new_reward, prepare
 from burnish.protocols import Work
 from burnish.records import Dropped, Weights
 from burnish.runs import compute
-from burnish.train.batch import Example, encode_all, optimiser_batches, packs, prompt_batches
+from burnish.train.batch import Example, packs, prompt_batches
 from burnish.train.checkpoint import Progress, finite
 from burnish.train.objectives import HEAD_SPREAD, Method, Place
 from burnish.train.optim import Optimiser, check_schedule, learning_rate
+from burnish.train.optim.adamw import BETAS, FLOOR
 from burnish.train.optim.adapters import add_lora
 from burnish.train.prepare_chat import padding_id
 
@@ -38,7 +39,7 @@ class Loop:
         epochs: how often each row is seen.
         batch_rows: rows (pairs, for DPO) of an optimiser batch; prompts with all their rows, if `batch_of` says so.
         warmup: share of the steps that warm up.
-        schedule: `cosine` to a tenth, `linear` to 0, or `constant`.
+        schedule: `cosine` to the floor, `linear` to 0, or `constant`.
         seed: orders the rows and draws a new reward head.
         weight_decay: decoupled, on matrices only.
         clip: largest gradient norm; None does not clip.
@@ -50,6 +51,8 @@ class Loop:
         checkpoint_steps: steps between checkpoints (runtime; no bit depends on it); None goes by the clock.
         lora_rank: rank of the adapters that are trained in place of the weights; 0 trains the weights.
         lora_alpha: scale of the adapters; None is twice the rank.
+        floor: share of the peak that the cosine ends at.
+        beta2: AdamW's decay of the second moment.
     """
 
     lr: float
@@ -68,6 +71,8 @@ class Loop:
     checkpoint_steps: int | None = None
     lora_rank: int = 0
     lora_alpha: float | None = None
+    floor: float = FLOOR
+    beta2: float = BETAS[1]
 
     def __post_init__(self) -> None:
         check_schedule(schedule=self.schedule, warmup=self.warmup, lr=self.lr)
@@ -76,6 +81,8 @@ class Loop:
         for name in ("epochs", "batch_rows", "pack_tokens"):
             if getattr(self, name) < 1:
                 raise SettingsError(f"{name} is {getattr(self, name)}; it must be at least 1")
+        if not (0 <= self.floor <= 1 and 0 <= self.beta2 < 1):
+            raise SettingsError(f"floor is {self.floor} (from 0 to 1) and beta2 {self.beta2} (from 0 to below 1)")
 
     @classmethod
     def of(cls, settings: dict[str, Any]) -> Loop:
@@ -116,7 +123,8 @@ class Session:
             ModelError: loss or gradient is not finite; nothing has been updated, and the state is saved.
         """
         loop, steps = self.loop, len(self.batches)
-        rate = learning_rate(self.step, steps=steps, peak=loop.lr, warmup=loop.warmup, schedule=loop.schedule)
+        shape = {"warmup": loop.warmup, "schedule": loop.schedule, "floor": loop.floor}
+        rate = learning_rate(self.step, steps=steps, peak=loop.lr, **shape)
         self.method.begin(self.model, batch, self.step)
         told = self._gradient(batch)
         self.updating = True
@@ -227,19 +235,21 @@ def _own_memory(model: torch.nn.Module) -> None:
         parameter.data = parameter.data.clone()
 
 
-def _batches(examples: Sequence[Example], loop: Loop) -> list[list[int]]:
+def _batches(method: Method, examples: Sequence[Example], loop: Loop) -> list[list[int]]:
     how = {"epochs": loop.epochs, "seed": loop.seed}
     if loop.batch_of == "prompts":
+        if method.raw:
+            raise SettingsError("raw text has no prompts; set batch_of=rows")
         return prompt_batches(examples, batch_prompts=loop.batch_rows, **how)
-    return optimiser_batches(examples, batch_rows=loop.batch_rows, **how)
+    return method.batches(examples, batch_rows=loop.batch_rows, **how)
 
 
 def open_session(
     base: Weights, rows: Sequence[Any], *, method: Method, loop: Loop, work: Work | None = None
 ) -> Session:
     """Load, tokenise, measure beforehand, and go back to the last checkpoint if there is one."""
-    chat = load_chat(Path(base.path), format=loop.format)
-    notices = _audited(chat)
+    chat = load_tokens(base.path) if method.raw else load_chat(Path(base.path), format=loop.format)
+    notices = [] if method.raw else _audited(chat)
     model = _load(base, method, loop.seed, chat)
     _own_memory(model)
     if loop.lora_rank:
@@ -247,12 +257,11 @@ def open_session(
     notices += [notice for notice in (prepare(model), _dropout(model)) if notice]
     context = getattr(model.config.get_text_config(), "max_position_embeddings", None)
     longest = min(n for n in (loop.max_length, context, 1 << 62) if n is not None)
-    limits = {"max_length": longest, "refuse_above": loop.refuse_above, "isolate": method.isolate}
-    examples, lost = encode_all(method.encode, chat, rows, **limits)
+    examples, lost = method.read(chat, rows, max_length=longest, refuse_above=loop.refuse_above)
     scratch = Path(work.scratch) if work is not None else None
     place = Place(
         base=base,
-        stop_ids=tuple(chat.stop_ids),
+        stop_ids=() if method.raw else tuple(chat.stop_ids),
         pack_tokens=loop.pack_tokens,
         seed=loop.seed,
         dtype=compute().dtype,
@@ -266,8 +275,8 @@ def open_session(
         loop=loop,
         examples=examples,
         lost=lost,
-        batches=_batches(examples, loop),
-        optimiser=Optimiser(model, weight_decay=loop.weight_decay, clip=loop.clip),
+        batches=_batches(method, examples, loop),
+        optimiser=Optimiser(model, weight_decay=loop.weight_decay, clip=loop.clip, beta2=loop.beta2),
         progress=Progress(scratch, checkpoint_steps=loop.checkpoint_steps, base=base),
         place=place,
         totals={"tokens": 0, "computed_tokens": 0},

@@ -15,7 +15,7 @@ import torch
 from burnish.losses import dpo_loss
 from burnish.models import save_model
 from burnish.protocols import Work
-from burnish.records import Demonstration, Preference, Weights
+from burnish.records import Demonstration, Document, Preference, Weights
 from burnish.runs import Outcome
 from burnish.train.objectives import Contrast, Imitation, Method, Ranking
 from burnish.train.optim.adapters import FOLDER, merge_lora, save_lora
@@ -67,7 +67,7 @@ def train_dpo(
 
 def fit(
     base: Weights,
-    rows: Sequence[Demonstration] | Sequence[Preference],
+    rows: Sequence[Demonstration] | Sequence[Preference] | Sequence[Document],
     *,
     method: Method,
     loop: Loop,
@@ -106,7 +106,7 @@ def fit(
         weights = save_model(session.model, Path(work.folder), tokenizer_from=Path(base.path))
         session.progress.publish(Path(work.folder))
     numbers = {**session.summary(), **learned, "notices": session.notices}
-    kept = len(session.examples)
+    kept = len(rows) - len(session.lost)  # a document may be several examples
     return Outcome(dropped=session.lost, taken=kept + len(session.lost), kept=kept, metrics=numbers, weights=weights)
 
 

@@ -1,30 +1,37 @@
-"""Pre-training of the base from scratch: resumable, seeded, equal for equal thread counts.
+"""Pre-training of the base from scratch, through the engine's `pretrain` objective: resumable, seeded.
 
-Batches are a pure function of (seed, step): pools of documents are sorted by length and cut under a token budget, so
-that little padding is computed, and the batches of a pool are taken in a seeded order.
+What is this world's own: documents come from the corpus by number, a question's tokens weigh a fifth, some documents
+lack BOS, and an optimiser batch holds documents of like length. The rest is `burnish.train`.
 """
 
 from __future__ import annotations
 
 import json
-import math
-import os
 import time
-from collections.abc import Callable, Iterator
-from dataclasses import asdict, dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from random import Random
 from typing import Any
 
 import torch
 from tokenizers import Tokenizer
+from torch import nn
 
+from burnish.chat import Tokens
 from burnish.microworld.corpus import document
 from burnish.microworld.pretraining.vocabulary import BOS, EOS, PAD, learn_tokenizer, load_tokenizer, save_tokenizer
 from burnish.microworld.pretraining.wiring import lay_out
+from burnish.models import load_causal, save_model
+from burnish.records import Dropped
+from burnish.train import Example, Loop, Session, open_session
+from burnish.train.documents import document_example
+from burnish.train.objectives import Pretraining
+from burnish.train.objectives.method import Part, column, trained_logprobs
 
 POOL = 512  # documents sorted together
 BARE = 0.2  # share of documents without BOS, so that prompts without one are no strangers
+SAVED = 5  # pools between checkpoints
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -63,82 +70,81 @@ def new_model(settings: PretrainSettings, tokenizer: Tokenizer) -> Any:
     return model
 
 
-Batch = tuple[torch.Tensor, torch.Tensor]
-_Row = tuple[list[int], list[float]]
+@dataclass(slots=True, kw_only=True)
+class WorldText(Pretraining):
+    """Weighted next-token prediction on the documents of the corpus. Unit: the summed weights of the batch.
+
+    Args:
+        settings: of the training.
+        ends: for each pool, the steps that are done when it is.
+    """
+
+    settings: PretrainSettings
+    ends: list[int] = field(default_factory=list)
+
+    def read(
+        self, codec: Tokens, rows: Sequence[int], *, max_length: int, refuse_above: float
+    ) -> tuple[list[Example], list[Dropped]]:
+        """The documents of these pools, in the order of their numbers; none is dropped."""
+        return [example for pool in rows for example in self._pool(codec, pool)], []
+
+    def _random(self, pool: int) -> Random:
+        return Random(f"burnish/microworld/pretrain/{self.settings.seed}/{pool}")
+
+    def _pool(self, codec: Tokens, pool: int) -> list[Example]:
+        bos, eos = codec.named("bos_token"), codec.named("eos_token")
+        rng = self._random(pool)
+        examples = []
+        for number in range(pool * POOL, (pool + 1) * POOL):
+            # A piece ends where a word ends, so that its tokens are those of the whole text.
+            ids, weights = [], []
+            for place, piece in enumerate(document(self.settings.seed, number).pieces):
+                fresh = codec.encode_text(piece, bos=False)
+                ids += fresh
+                weights += [1.0 if place % 2 else self.settings.question_weight] * len(fresh)
+            if rng.random() >= BARE:
+                ids, weights = [bos, *ids], [0.0, *weights]
+            example = document_example(str(number), (*ids, eos))
+            examples.append(replace(example, values=(*weights[1:], 1.0)))
+        return examples
+
+    def batches(self, examples: Sequence[Example], *, batch_rows: int, epochs: int, seed: int) -> list[list[int]]:
+        """Documents of a pool by length, cut so that they would cost `batch_tokens` padded; batches in seeded order."""
+        found: list[list[int]] = []
+        for pool, start in enumerate(range(0, len(examples), POOL)):
+            batches: list[list[int]] = [[]]
+            for index in sorted(range(start, start + POOL), key=lambda i: examples[i].tokens):
+                if batches[-1] and (len(batches[-1]) + 1) * examples[index].tokens > self.settings.batch_tokens:
+                    batches.append([])
+                batches[-1].append(index)
+            rng = self._random(pool)
+            for _ in range(POOL):
+                rng.random()  # the draws for BOS come first
+            rng.shuffle(batches)
+            found += batches
+            self.ends.append(len(found))
+        return found
+
+    def units(self, examples: Sequence[Example]) -> float:
+        return sum(sum(example.values) for example in examples)
+
+    def part(self, model: nn.Module, examples: Sequence[Example], units: float) -> Part:
+        logprobs, _ = trained_logprobs(model, examples)
+        return -(logprobs * column(examples, logprobs.device).to(logprobs.dtype)).sum() / units, {}
+
+    def metrics(self, sums: Mapping[str, float], units: float) -> dict[str, float]:
+        return {}
 
 
-def _rows(settings: PretrainSettings, tokenizer: Tokenizer, pool: int, rng: Random) -> list[_Row]:
-    """The documents of one pool as ids and loss weights, in their order."""
-    bos, eos = tokenizer.token_to_id(BOS), tokenizer.token_to_id(EOS)
-    rows = []
-    for number in range(pool * POOL, (pool + 1) * POOL):
-        # A piece ends where a word ends, so that its tokens are those of the whole text.
-        ids, weights = [], []
-        for place, piece in enumerate(document(settings.seed, number).pieces):
-            fresh = tokenizer.encode(piece, add_special_tokens=False).ids
-            ids += fresh
-            weights += [1.0 if place % 2 else settings.question_weight] * len(fresh)
-        if rng.random() >= BARE:
-            ids, weights = [bos, *ids], [0.0, *weights]
-        rows.append(([*ids, eos], [*weights, 1.0]))
-    return rows
+@dataclass(frozen=True, slots=True)
+class _Place:
+    """What the engine needs of a step: a folder that outlives a kill."""
 
-
-def pool_batches(settings: PretrainSettings, tokenizer: Tokenizer, pool: int) -> list[Batch]:
-    """The batches of one pool: ids int64 [rows, tokens], padded on the right, and their loss weights float32."""
-    pad = tokenizer.token_to_id(PAD)
-    rng = Random(f"burnish/microworld/pretrain/{settings.seed}/{pool}")
-    rows = sorted(_rows(settings, tokenizer, pool, rng), key=lambda row: len(row[0]))
-    batches, batch = [], []
-    for row in rows:
-        if batch and (len(batch) + 1) * len(row[0]) > settings.batch_tokens:
-            batches.append(batch)
-            batch = []
-        batch.append(row)
-    batches.append(batch)
-    rng.shuffle(batches)
-    filled = []
-    for batch in batches:
-        width = max(len(ids) for ids, _ in batch)
-        filled.append(
-            (
-                torch.tensor([ids + [pad] * (width - len(ids)) for ids, _ in batch]),
-                torch.tensor([weights + [0.0] * (width - len(weights)) for _, weights in batch]),
-            )
-        )
-    return filled
-
-
-def _share(settings: PretrainSettings, done: float) -> float:
-    """The share of the peak learning rate when `done` of the training is done: linear warm-up, cosine decay."""
-    if done < settings.warmup:
-        return done / settings.warmup
-    cosine = 0.5 * (1 + math.cos(math.pi * (done - settings.warmup) / (1 - settings.warmup)))
-    return settings.floor + (1 - settings.floor) * cosine
-
-
-def _train_step(model: Any, optimiser: torch.optim.Optimizer, ids: torch.Tensor, weights: torch.Tensor) -> float:
-    """One step on the weighted mean cross-entropy; the loss in nats a token."""
-    # Padding stands on the right, so causal attention needs no mask for it.
-    hidden = model.model(input_ids=ids[:, :-1]).last_hidden_state
-    real = weights[:, 1:] > 0
-    each = torch.nn.functional.cross_entropy(model.lm_head(hidden[real]), ids[:, 1:][real], reduction="none")
-    loss = (each * weights[:, 1:][real]).sum() / weights[:, 1:].sum()
-    model.zero_grad(set_to_none=True)
-    loss.backward()
-    torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
-    optimiser.step()
-    return float(loss.detach())
-
-
-def _save(path: Path, state: dict[str, Any]) -> None:
-    fresh = path.with_suffix(".new")
-    torch.save(state, fresh)  # scratch of one machine, deleted at the end; what ships is safetensors
-    os.replace(fresh, path)
+    scratch: Path
 
 
 def pretrain(folder: Path, settings: PretrainSettings, *, say: Callable[[str], None] = print) -> Any:
-    """Train the base, or go on with it. `folder` holds the tokenizer, the log and a checkpoint until it is done.
+    """Train the base, or go on with it. `folder` holds the tokenizer, the start and a checkpoint, in the end `model/`.
 
     The same settings in the same folder go on where they were; other settings are refused.
 
@@ -152,41 +158,32 @@ def pretrain(folder: Path, settings: PretrainSettings, *, say: Callable[[str], N
     noted.write_text(json.dumps(asdict(settings)))
     if not (folder / "tokenizer.json").exists():
         save_tokenizer(learn_tokenizer(settings.seed), folder)
-    tokenizer = load_tokenizer(folder)
-    model = new_model(settings, tokenizer)
-    optimiser = torch.optim.Adam(model.parameters(), lr=settings.learning_rate, betas=(0.9, 0.98))
-    start, seconds, tokens = 0, 0.0, 0
-    checkpoint = folder / "checkpoint.pt"
-    if checkpoint.exists():
-        state = torch.load(checkpoint, weights_only=True)
-        model.load_state_dict(state["model"])
-        optimiser.load_state_dict(state["optimiser"])
-        start, seconds, tokens = state["pool"], state["seconds"], state["tokens"]
-        say(f"going on from pool {start} of {settings.pools}")
-    say(f"{sum(p.numel() for p in model.parameters()):,} parameters, {settings.pools * POOL:,} documents")
-    model.train()
-    for pool, losses, count, took in _pools(model, optimiser, tokenizer, settings, start):
-        seconds, tokens = seconds + took, tokens + count
-        line = {"pool": pool, "loss": round(sum(losses) / len(losses), 4), "tokens": tokens, "seconds": round(seconds)}
-        say(json.dumps(line))
-        state = {"model": model.state_dict(), "optimiser": optimiser.state_dict(), "pool": pool + 1,
-                 "seconds": seconds, "tokens": tokens}  # fmt: skip
-        if (pool + 1) % 5 == 0 or pool + 1 == settings.pools:
-            _save(checkpoint, state)
-    return model.eval()
+    start = save_model(new_model(settings, load_tokenizer(folder)), folder / "start", tokenizer_from=folder)
+    method = WorldText(settings=settings)
+    loop = Loop(
+        lr=settings.learning_rate, epochs=1, batch_rows=1, warmup=settings.warmup, schedule="cosine",
+        floor=settings.floor, beta2=0.98, seed=settings.seed, weight_decay=0.0, clip=1.0,
+    )  # fmt: skip
+    session = open_session(start, range(settings.pools), method=method, loop=loop, work=_Place(folder))
+    session.totals.setdefault("milliseconds", 0)
+    if session.step:
+        say(f"going on from step {session.step} of {len(session.batches)}")
+    parameters = sum(p.numel() for p in session.model.parameters())
+    say(f"{parameters:,} parameters, {settings.pools * POOL:,} documents")
+    for pool, end in enumerate(method.ends):
+        if session.step < end:
+            say(json.dumps(_train_pool(session, pool, end, since=method.ends[pool - 1] if pool else 0)))
+            if (pool + 1) % SAVED == 0 or pool + 1 == settings.pools:
+                session.save()
+    return load_causal(save_model(session.model, folder / "model", tokenizer_from=folder)).eval()
 
 
-def _pools(
-    model: Any, optimiser: torch.optim.Optimizer, tokenizer: Tokenizer, settings: PretrainSettings, start: int
-) -> Iterator[tuple[int, list[float], int, float]]:
-    """Train pool by pool; yields its number, the losses, the real tokens and the seconds."""
-    for pool in range(start, settings.pools):
-        begun, losses, count = time.monotonic(), [], 0
-        batches = pool_batches(settings, tokenizer, pool)
-        for number, (ids, weights) in enumerate(batches):
-            share = _share(settings, (pool + number / len(batches)) / settings.pools)
-            for group in optimiser.param_groups:
-                group["lr"] = share * settings.learning_rate
-            losses.append(_train_step(model, optimiser, ids, weights))
-            count += int((weights > 0).sum())
-        yield pool, losses, count, time.monotonic() - begun
+def _train_pool(session: Session, pool: int, end: int, *, since: int) -> dict[str, Any]:
+    """Train to the end of a pool; its number, mean loss, and the tokens and seconds of the training so far."""
+    while session.step < end:
+        begun = time.monotonic()
+        session.update([session.examples[index] for index in session.batches[session.step]])
+        session.totals["milliseconds"] += round(1000 * (time.monotonic() - begun))
+    losses = [json.loads(line)["loss"] for line in session.progress.lines[since:end]]
+    told = {"pool": pool, "loss": round(sum(losses) / len(losses), 4), "tokens": session.totals["tokens"]}
+    return {**told, "seconds": round(session.totals["milliseconds"] / 1000)}

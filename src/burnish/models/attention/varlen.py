@@ -15,7 +15,9 @@ from dataclasses import dataclass
 from typing import Any
 
 import torch
+import torch.nn.functional as F
 
+from burnish.models import kernels
 from burnish.models.pack import Pack
 
 LARGEST_HEAD = 256  # of the flash kernel
@@ -29,8 +31,8 @@ class Runs:
         query_ends, key_ends: [S + 1] cumulative lengths, int32, from 0.
         longest_query, longest_key: the largest of each.
         gather: [K] flat index of each key; None where keys are the queries.
-        copies: for the backward of `gather`: (flat indices [m], their places in the keys [c, m]), for each number c of
-            places that a token is read at. All together hold every flat index that is read once.
+        order, place_ends: [K] places of the keys by the flat index they read, and [T + 1] where each index's begin and
+            end; None where keys are the queries.
     """
 
     query_ends: torch.Tensor
@@ -38,20 +40,8 @@ class Runs:
     longest_query: int
     longest_key: int
     gather: torch.Tensor | None = None
-    copies: tuple[tuple[torch.Tensor, torch.Tensor], ...] = ()
-
-
-def _copies(gather: torch.Tensor) -> tuple[tuple[torch.Tensor, torch.Tensor], ...]:
-    """Where each flat index is read, in groups of equally many places."""
-    order = gather.argsort(stable=True)
-    flat, counts = gather.unique(return_counts=True)
-    first = counts.cumsum(0) - counts
-    out = []
-    for count in counts.unique().tolist():
-        these = counts == count
-        places = first[these] + torch.arange(count)[:, None]
-        out.append((flat[these], order[places]))
-    return tuple(out)
+    order: torch.Tensor | None = None
+    place_ends: torch.Tensor | None = None
 
 
 def runs_of(pack: Pack, device: torch.device) -> Runs:
@@ -73,19 +63,21 @@ def runs_of(pack: Pack, device: torch.device) -> Runs:
                 keys.append(unit.prompt + size)
                 gather += [prompt, torch.arange(at, at + size)]
             at += size
-    shared = queries != keys
-    index = torch.cat(gather)
 
     def ends(sizes: list[int]) -> torch.Tensor:
         return torch.tensor([0, *sizes]).cumsum(0).to(torch.int32).to(device)
 
+    reads: dict[str, torch.Tensor] = {}
+    if queries != keys:
+        index = torch.cat(gather)
+        counts = torch.bincount(index, minlength=pack.tokens)
+        reads = {"gather": index, "order": index.argsort(stable=True), "place_ends": F.pad(counts.cumsum(0), (1, 0))}
     pack.plans[key] = Runs(
         query_ends=ends(queries),
         key_ends=ends(keys),
         longest_query=max(queries),
         longest_key=max(keys),
-        gather=index.to(device) if shared else None,
-        copies=tuple((flat.to(device), places.to(device)) for flat, places in _copies(index)) if shared else (),
+        **{name: tensor.to(device) for name, tensor in reads.items()},
     )
     return pack.plans[key]
 
@@ -93,21 +85,22 @@ def runs_of(pack: Pack, device: torch.device) -> Runs:
 class _Gather(torch.autograd.Function):
     """Keys or values [T, G, D] to the places that read them; the backward sums each token's places in one fixed order.
 
-    Every token is read: by itself if by nothing else. On GPUs sums of half precision run in float32.
+    Every token is read, by itself if by nothing else. Sums of half precision run in float32.
     """
 
     @staticmethod
     def forward(ctx: Any, flat: torch.Tensor, runs: Runs) -> torch.Tensor:
-        ctx.runs, ctx.tokens = runs, flat.shape[0]
+        ctx.runs = runs
         return flat.index_select(0, runs.gather)
 
     @staticmethod
     def backward(ctx: Any, grad: torch.Tensor) -> tuple[torch.Tensor, None]:
-        whole = grad.new_empty(ctx.tokens, *grad.shape[1:])
-        for flat, places in ctx.runs.copies:
-            read = grad.index_select(0, places.flatten())
-            whole.index_copy_(0, flat, read if len(places) == 1 else read.view(*places.shape, *grad.shape[1:]).sum(0))
-        return whole, None
+        runs = ctx.runs
+        if kernels.serves(grad):
+            return kernels.sum_places(grad, runs.order, runs.place_ends), None
+        wide = torch.promote_types(grad.dtype, torch.float32)
+        whole = grad.new_zeros(len(runs.place_ends) - 1, *grad.shape[1:], dtype=wide)
+        return whole.index_add_(0, runs.gather, grad.to(wide)).to(grad.dtype), None
 
 
 def kernel() -> Callable[..., torch.Tensor] | None:

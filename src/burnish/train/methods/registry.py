@@ -13,7 +13,7 @@ from burnish.curate import BALANCED, balance_lengths
 from burnish.errors import DataError, ModelError, SettingsError
 from burnish.losses import critique_dpo_loss, dpo_loss, ipo_loss, rpo_loss
 from burnish.protocols import Work
-from burnish.records import Demonstration, Preference, Weights
+from burnish.records import Demonstration, Document, Preference, Weights
 from burnish.runs import Outcome, Run, Runtime, nearest
 from burnish.train.methods.settings import (
     AnchoredReward,
@@ -25,6 +25,7 @@ from burnish.train.methods.settings import (
     KtoSettings,
     Optimisation,
     PointwiseReward,
+    Pretrain,
     Reward,
     Rpo,
     Sft,
@@ -40,6 +41,7 @@ from burnish.train.objectives import (
     Kto,
     Method,
     Pointwise,
+    Pretraining,
     Ranking,
     RewardAware,
     SoftRanking,
@@ -98,9 +100,21 @@ def _anchored(s: AnchoredReward) -> Method:
 
 METHODS: dict[str, Known] = {
     "distill": Known(
-        Demonstration, Distil, lambda s, teacher: Distillation(teacher=teacher, top_k=s.top_k), teacher=True
+        Demonstration,
+        Distil,
+        lambda s, teacher: Distillation(teacher=teacher, top_k=s.top_k, train_on=s.train_on),
+        teacher=True,
     ),
-    "sft": Known(Demonstration, Sft, lambda s: Imitation(weighting=s.weighting, noise=s.noise, seed=s.seed)),
+    "pretrain": Known(
+        Document,
+        Pretrain,
+        lambda s: Pretraining(mix=s.mix, batch_tokens=s.batch_tokens, epochs=s.epochs, seed=s.seed),
+    ),
+    "sft": Known(
+        Demonstration,
+        Sft,
+        lambda s: Imitation(weighting=s.weighting, noise=s.noise, seed=s.seed, train_on=s.train_on),
+    ),
     "reward": Known(Preference, Reward, lambda s: Ranking(margin=s.margin, penalty=s.penalty, isolate=s.isolate)),
     "reward-soft": Known(Preference, SoftReward, lambda s: SoftRanking(grade_weight=s.grade_weight)),
     "reward-anchored": Known(Preference, AnchoredReward, _anchored),

@@ -18,12 +18,14 @@ class Optimisation:
     epochs: int = 1  # ASSUMED: reports give steps
     batch_rows: int = 128  # ASSUMED: not reported
     batch_of: str = "rows"  # or prompts: all rows of 128 prompts a batch (Self-Contrast, arXiv:2404.00604)
-    schedule: str = "cosine"  # ASSUMED: to a tenth of the peak; or linear, constant
+    schedule: str = "cosine"  # ASSUMED: to the floor; or linear, constant
+    floor: float = 0.1  # ASSUMED: share of the peak that the cosine ends at
     warmup: float = 0.03  # ASSUMED: share of the steps
     weight_decay: float = 0.1  # ASSUMED: on matrices only
+    beta2: float = 0.999  # ASSUMED: AdamW's decay of the second moment; pre-training often takes 0.95
     clip: float | None = 1.0  # ASSUMED: largest gradient norm; none does not clip
     seed: int = 0  # ASSUMED: order of the rows, and a new head
-    max_length: int | None = None  # plumbing: tokens of a prompt and an answer; none is the model's context
+    max_length: int | None = None  # plumbing: tokens of a prompt and an answer, or of a text; none is the context
     refuse_above: float = 0.01  # plumbing: share of rows that may be too long or malformed before training is refused
     pack_tokens: int = 8192  # plumbing: tokens of a pack
     lora_rank: int = 0  # arXiv:2106.09685: rank of the adapters; 0 trains all weights
@@ -38,11 +40,21 @@ class Optimisation:
 
 @dataclass(frozen=True, kw_only=True)
 class Sft(Optimisation):
-    """Supervised fine-tuning on the last answer of each dialogue."""
+    """Supervised fine-tuning on the last answer of each dialogue, or on every answer (`train_on=all`)."""
 
     epochs: int = 3  # ASSUMED: Llama 3 §4.1.3 gives 8,500 to 9,000 steps
     weighting: str = "token"  # Llama 3 §4.1.3: token; sequence is LongAlign's (arXiv:2401.18058), GLM-4
     noise: float = 0.0  # NEFTune's alpha (arXiv:2310.05914); Yi: 45 for 34B, 5 for 6B
+    train_on: str = "last"  # ASSUMED: the last answer of a dialogue; all trains every assistant message that is on
+
+
+@dataclass(frozen=True, kw_only=True)
+class Pretrain(Optimisation):
+    """Continued pre-training on raw text (column text): every token but a document's first."""
+
+    lr: float = 8e-5  # Llama 3 §3.4.1, the 405B; Table 3: 1.5e-4 for 70B, 3e-4 for 8B
+    mix: tuple[float, ...] = ()  # ASSUMED: shares of the tokens in the order of --data; Llama 3 §4.3.1: 0.85 code
+    batch_tokens: int = 0  # ASSUMED: trained tokens of a batch in place of batch_rows; 0 counts rows
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -148,3 +160,4 @@ class Distil(Optimisation):
     """Distillation by token from --teacher (Gemma 2, arXiv:2408.00118)."""
 
     top_k: int = 0  # ASSUMED: the teacher's likeliest tokens; 0 uses the whole distribution
+    train_on: str = "last"  # ASSUMED: the last answer of a dialogue; all trains every assistant message that is on

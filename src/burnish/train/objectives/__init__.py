@@ -7,6 +7,7 @@ from burnish.train.objectives.contrast import Contrast, Kto, RewardAware
 from burnish.train.objectives.distillation import Distillation
 from burnish.train.objectives.imitation import Imitation
 from burnish.train.objectives.method import HEAD_SPREAD, Method, Place
+from burnish.train.objectives.pretraining import Pretraining
 from burnish.train.objectives.ranking import AnchoredRanking, Ranking, SoftRanking
 from burnish.train.objectives.rating import Attributes, Pointwise, Steps
 
@@ -21,6 +22,7 @@ __all__ = [
     "Method",
     "Place",
     "Pointwise",
+    "Pretraining",
     "Ranking",
     "RewardAware",
     "SoftRanking",

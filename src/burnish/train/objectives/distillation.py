@@ -14,6 +14,7 @@ from burnish.losses import token_distill_loss, top_k_distill_loss
 from burnish.models import build_pack, load_causal, prepare, token_logits
 from burnish.records import Demonstration, Weights
 from burnish.train.batch import Example, encode_demonstration
+from burnish.train.objectives.imitation import check_train_on
 from burnish.train.objectives.method import Method, Part, Place, selection
 
 
@@ -26,18 +27,21 @@ class Distillation(Method):
     Args:
         teacher: causal weights with the student's vocabulary.
         top_k: how many of the teacher's likeliest tokens are used; 0 uses the whole distribution.
+        train_on: as in `Imitation`.
     """
 
     teacher: Weights
+    train_on: str = "last"
     top_k: int = 0
     model: nn.Module | None = None
 
     def __post_init__(self) -> None:
+        check_train_on(self.train_on)
         if self.top_k < 0:
             raise SettingsError(f"top_k is {self.top_k}; it must be 0 (the whole distribution) or more")
 
     def encode(self, chat: Chat, row: Demonstration) -> Example:
-        return encode_demonstration(chat, row)
+        return encode_demonstration(chat, row, train_on=self.train_on)
 
     def before(self, model: nn.Module, examples: Sequence[Example], place: Place) -> None:
         self.model = load_causal(self.teacher, dtype=place.dtype, device=place.device)

@@ -19,6 +19,13 @@ from burnish.train.optim.noise import noisy_embeddings
 from burnish.train.prepare_chat import check_stop_trained
 
 WEIGHTINGS = ("token", "sequence")
+TRAIN_ON = ("last", "all")
+
+
+def check_train_on(train_on: str) -> None:
+    """Raises SettingsError unless it is one of `TRAIN_ON`."""
+    if train_on not in TRAIN_ON:
+        raise SettingsError(f"train_on is {train_on!r}; choose one of {', '.join(TRAIN_ON)}")
 
 
 @dataclass(slots=True, kw_only=True)
@@ -29,9 +36,11 @@ class Imitation(Method):
         weighting: `token` (each trained token weighs the same) or `sequence` (each row; LongAlign, spec G3).
         noise: alpha of NEFTune's embedding noise (spec Y13); 0 adds none.
         seed: of the noise.
+        train_on: `last` (the answer that a dialogue ends in) or `all` (each assistant message whose switch is on).
     """
 
     weighting: str = "token"
+    train_on: str = "last"
     noise: float = 0.0
     seed: int = 0
     share_prefix: bool = True
@@ -39,13 +48,14 @@ class Imitation(Method):
     step: int = 0
 
     def __post_init__(self) -> None:
+        check_train_on(self.train_on)
         if self.weighting not in WEIGHTINGS:
             raise SettingsError(f"weighting is {self.weighting!r}; choose one of {', '.join(WEIGHTINGS)}")
         if self.noise < 0:
             raise SettingsError(f"noise is {self.noise}; it must be 0 or more")
 
     def encode(self, chat: Chat, row: Demonstration) -> Example:
-        return encode_demonstration(chat, row)
+        return encode_demonstration(chat, row, train_on=self.train_on)
 
     def before(self, model: nn.Module, examples: Sequence[Example], place: Place) -> None:
         self.stop_before = stopping(model, examples, place)

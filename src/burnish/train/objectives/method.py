@@ -13,8 +13,8 @@ from torch import Tensor, nn
 
 from burnish.chat import Chat
 from burnish.models import build_pack, token_logprobs
-from burnish.records import Weights
-from burnish.train.batch import Example
+from burnish.records import Dropped, Weights
+from burnish.train.batch import Example, encode_all, optimiser_batches
 from burnish.train.prepare_chat import stop_probability
 
 Part = tuple[Tensor, dict[str, Tensor]]
@@ -40,13 +40,15 @@ class Method:
     """One training method, as the loop sees it: a loss plus a collation. A subclass says what differs.
 
     `kind` is what is trained, a `causal` model or a `reward` model with `heads` numbers a `response`, or a `step` of it
-    (`reads`). `isolate` False reads a row as one causal run, where an answer sees those before it.
+    (`reads`). `isolate` False reads a row as one causal run, where an answer sees those before it. `raw`
+    rows are text without a chat format.
     """
 
     kind = "causal"
     heads = 1
     reads = "response"
     isolate = True
+    raw = False
 
     def encode(self, chat: Chat, row: Any) -> Example:
         """A row as tokens, with what the loss reads of it in `Example.values`.
@@ -56,6 +58,17 @@ class Method:
             DataError: the row lacks what the method needs.
         """
         raise NotImplementedError
+
+    def read(
+        self, codec: Any, rows: Sequence[Any], *, max_length: int, refuse_above: float
+    ) -> tuple[list[Example], list[Dropped]]:
+        """Rows as examples, and those that do not fit; `codec` is a `Chat`, or `Tokens` for `raw` rows."""
+        limits = {"max_length": max_length, "refuse_above": refuse_above, "isolate": self.isolate}
+        return encode_all(self.encode, codec, rows, **limits)
+
+    def batches(self, examples: Sequence[Example], *, batch_rows: int, epochs: int, seed: int) -> list[list[int]]:
+        """The optimiser batches of the whole training, as indices of the examples."""
+        return optimiser_batches(examples, batch_rows=batch_rows, epochs=epochs, seed=seed)
 
     def before(self, model: nn.Module, examples: Sequence[Example], place: Place) -> None:
         """Measure with the starting weights; runs again after a kill, before the checkpoint is read."""

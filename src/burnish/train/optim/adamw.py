@@ -16,7 +16,7 @@ BETAS = (0.9, 0.999)  # ASSUMED: the reports give none; Kingma and Ba 2015 (PyTo
 EPSILON = 1e-8  # ASSUMED, as above
 
 
-def learning_rate(step: int, *, steps: int, peak: float, warmup: float, schedule: str) -> float:
+def learning_rate(step: int, *, steps: int, peak: float, warmup: float, schedule: str, floor: float = FLOOR) -> float:
     """The learning rate of a step.
 
     Args:
@@ -24,14 +24,15 @@ def learning_rate(step: int, *, steps: int, peak: float, warmup: float, schedule
         steps: optimiser steps in all.
         peak: learning rate after warm-up.
         warmup: share of all steps spent in a linear rise; at least one step unless 0.
-        schedule: `cosine` to a tenth of the peak, `linear` to 0, or `constant`.
+        schedule: `cosine` to the floor, `linear` to 0, or `constant`.
+        floor: share of the peak that the cosine ends at.
     """
     rise = math.ceil(warmup * steps)
     if step < rise:
         return peak * (step + 1) / rise
     done = (step - rise) / max(1, steps - rise)
     if schedule == "cosine":
-        return peak * (FLOOR + (1 - FLOOR) * (1 + math.cos(math.pi * done)) / 2)
+        return peak * (floor + (1 - floor) * (1 + math.cos(math.pi * done)) / 2)
     return peak * (1 - done) if schedule == "linear" else peak
 
 
@@ -52,10 +53,13 @@ class Optimiser:
     the parameters are their rounding. Matrices decay, vectors (norms, biases) do not (ASSUMED, common practice).
     """
 
-    def __init__(self, model: torch.nn.Module, *, weight_decay: float, clip: float | None) -> None:
+    def __init__(
+        self, model: torch.nn.Module, *, weight_decay: float, clip: float | None, beta2: float = BETAS[1]
+    ) -> None:
         """Args:
         weight_decay: decoupled, per unit of learning rate.
         clip: largest global 2-norm of the gradient; None does not clip.
+        beta2: decay of the second moment.
         """
         self.clip = clip
         self.names: list[str] = []
@@ -72,7 +76,8 @@ class Optimiser:
             {"params": [m for m in self.masters if m.ndim >= 2], "weight_decay": weight_decay},
             {"params": [m for m in self.masters if m.ndim < 2], "weight_decay": 0.0},
         ]
-        self.adam = torch.optim.AdamW([g for g in groups if g["params"]], lr=0.0, betas=BETAS, eps=EPSILON, fused=True)
+        groups, betas = [g for g in groups if g["params"]], (BETAS[0], beta2)
+        self.adam = torch.optim.AdamW(groups, lr=0.0, betas=betas, eps=EPSILON, fused=True)
 
     def gather(self) -> None:
         """Take over the gradients of one micro-batch; to be called after each backward pass."""
