@@ -26,6 +26,7 @@ import tempfile
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -39,6 +40,7 @@ import torch
 
 from burnish import train
 from burnish.chat import adopt
+from burnish.losses import dpo_loss
 from burnish.models import load_causal, load_reward, matrix_rate, new_reward, prepare, save_model, weights_of
 from burnish.records import Candidate, Demonstration, Message, Preference
 from burnish.runs import choose_compute
@@ -141,7 +143,7 @@ def ours(method: str, folder: Path, pairs: Sequence[Preference], *, inside: bool
     chosen = {
         "sft": Imitation(),
         "reward": Ranking(),
-        "dpo": Contrast(beta=BETA, nll_weight=0.0, mask_formatting=False),
+        "dpo": Contrast(loss=partial(dpo_loss, beta=BETA), mask_formatting=False),
     }[method]
     rows: list[Any] = list(pairs)
     if method == "sft":

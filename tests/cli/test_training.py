@@ -30,6 +30,7 @@ from tests.conftest import burnish
 from tests.train.material import make_model, rated_demonstrations, rated_preferences
 
 SETTINGS = ("batch_rows=4", "epochs=2", "lr=3e-3", "schedule=constant", "refuse_above=0.2")
+SETTINGS_WORDS = [word for setting in SETTINGS for word in ("--set", setting)]
 STEPS = 5  # ten rows, twice, four at a time
 TRAINED = ("sft", "reward", "dpo", "kto")
 
@@ -79,7 +80,7 @@ def trained(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Trained]:
             make_model(start)
         data, out = rows_of(method, place / f"{method}.jsonl"), place / method
         words = ["train", method, "--model", str(start), "--data", str(data), "--out", str(out), "--threads", "1"]
-        words += [word for setting in SETTINGS for word in ("--set", setting)]
+        words += SETTINGS_WORDS
         words += ["--on-error", "drop"] if method == "kto" else []
         words += [] if method == "sft" else ["--track", "none"]  # curves take a second to import; one of four is enough
         made[method] = (out, data, start, words)
@@ -216,6 +217,31 @@ def test_settings_lists_each_with_its_source_and_trains_nothing(called, tmp_path
     assert not list(tmp_path.iterdir())
 
 
+def test_steps_and_grades_are_trained_from_files(called, tmp_path):
+    """TRL's stepwise columns, and pairs with grades; what is left behind is what each method trains."""
+    make_model(tmp_path / "base")
+    steps = [
+        {"prompt": f"{i} + 2", "completions": [f"{i} and 2", f"It is {i + 2}."], "labels": [True, bool(i % 2)]}
+        for i in range(8)
+    ]
+    grades = {"instruction_following": "no issue", "truthfulness": "minor issue"}
+    pairs = [
+        {"prompt": f"{i} + 2", "chosen": f"{i + 2}", "rejected": "no", "strength": 3, "chosen_grades": grades}
+        for i in range(8)
+    ]
+    for method, rows in (("reward-steps", steps), ("reward-soft", pairs)):
+        data, out = tmp_path / f"{method}.jsonl", tmp_path / method
+        data.write_text("".join(json.dumps(row) + "\n" for row in rows))
+        words = ["--model", str(tmp_path / "base"), "--data", str(data), "--out", str(out), "--track", "none"]
+        code, said, wrong = called("train", method, *words, "--threads", "1", *SETTINGS_WORDS)
+        assert code == 0, wrong
+        assert f"{method}: 8 in, 8 kept" in said
+    config = json.loads((tmp_path / "reward-steps" / "final" / "config.json").read_text())
+    assert config["score_reads"] == "step" and "grades" not in config
+    config = json.loads((tmp_path / "reward-soft" / "final" / "config.json").read_text())
+    assert "score_reads" not in config and len(config["grades"]) == 4
+
+
 WORDS = ["--model", "nowhere", "--data", "nothing.jsonl"]
 
 
@@ -230,6 +256,7 @@ WORDS = ["--model", "nowhere", "--data", "nothing.jsonl"]
         (["dpo", *WORDS, "--set", "beta=0"], "beta is 0.0; it must be above 0"),
         (["sft", "--data", "nothing.jsonl"], "--model is missing"),
         (["sft", "--model", "nowhere"], "--data is missing"),
+        (["rpo", *WORDS, "--iterations", "0"], "--iterations is 0; a method runs at least once"),
         (["sft", *WORDS], "nothing.jsonl does not exist"),
     ],
 )

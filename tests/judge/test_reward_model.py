@@ -86,13 +86,13 @@ def test_what_cannot_be_scored_is_unscored_with_the_reason(reward: Weights, monk
     good, over, none = judge.judge(PROMPTS, mine)
     assert good.score is not None and over.score is None and over.unscored.startswith("longer than the context: ")
     assert none.score is None and none.unscored.startswith("cannot be encoded: ")
-    monkeypatch.setattr(reward_model, "RewardModel", lambda weights: judge)
+    monkeypatch.setattr(reward_model, "RewardModel", lambda weights, mix: judge)
     outcome = score_responses(PROMPTS, mine, reward=reward)
     assert outcome.counts() == {
         "taken": 3, "kept": 1, "dropped": {}, "unscored": {"cannot be encoded": 1, "longer than the context": 1}
     }  # fmt: skip
     assert outcome.dropped[0].parents == (long.id,) and "200" in outcome.dropped[0].detail
-    monkeypatch.setattr(reward_model, "score_pack", lambda weights, pack: [float("nan")])
+    monkeypatch.setattr(reward_model, "score_pack", lambda weights, pack, mix: [float("nan")])
     work = Bench()
     for _ in range(2):  # fresh, and read back from the journal
         assert judge.judge(PROMPTS, mine[:1], work=work)[0].unscored == reward_model.NOT_FINITE

@@ -7,23 +7,26 @@ import torch
 
 from burnish.errors import DataError
 from burnish.losses.graded import (
-    GRADES,
     LEVEL_TARGETS,
     UNGRADED,
     graded_reward_loss,
-    least_loss,
     level_sums,
     level_targets,
     optimum_margin,
 )
 from burnish.losses.reward import ordered_pairs, reward_loss
-from burnish.records import STRENGTHS
+from burnish.records import GRADES, STRENGTHS
 
 RANKS = [[0, 1], [0, 1, 2], [1, 0]]
 LEVELS = [4, 1, 1, 1, 3]  # of the five pairs
 SCORES = [1.0, -1.0, 2.0, 1.0, -1.0, 3.0, 0.0]
 X = UNGRADED
 GRADE = [[0, 1, 2, X], [X, X, X, X], [2, 2, 0, 1], [0, X, 1, 1], [1, 1, 1, 1], [X, 2, 0, 0], [0, 0, 2, 2]]
+
+
+def least_loss(target):
+    """The ranking loss at the optimum: the entropy of the label, nats; 0 at p = 1."""
+    return -sum(p * math.log(p) for p in (target, 1 - target) if p > 0)
 
 
 def wide(values):
@@ -181,6 +184,7 @@ def test_accuracy_by_level():
     told = {name: value.item() for name, value in sums.items()}
     assert [told[f"right_level_{level}"] for level in (1, 2, 3, 4)] == [3, 0, 0, 1]
     assert [told[f"pairs_level_{level}"] for level in (1, 2, 3, 4)] == [3, 0, 1, 1]
+    assert [told[f"margin_level_{level}"] for level in (1, 2, 3, 4)] == [1 + 3 + 2, 0, -3, 2]
     tied = level_sums(torch.zeros(2), *ordered_pairs([[0, 1]])[:2], torch.tensor([2]))
     assert tied["right_level_2"].item() == 0 and tied["pairs_level_2"].item() == 1
 

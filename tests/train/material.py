@@ -9,7 +9,7 @@ from typing import Any
 import torch
 
 from burnish.models import weights_of
-from burnish.records import Attribute, Candidate, Demonstration, Document, Message, Preference, Weights
+from burnish.records import GRADES, Attribute, Candidate, Demonstration, Document, Message, Preference, Step, Weights
 
 CHATML = (
     "{% for message in messages %}<|im_start|>{{ message['role'] }}\n{{ message['content'] }}<|im_end|>\n{% endfor %}"
@@ -119,22 +119,43 @@ def preferences(count: int = 10, ways: tuple[int, ...] = (2, 3)) -> list[Prefere
 
 
 def rated_preferences(count: int = 10, ways: tuple[int, ...] = (2, 3)) -> list[Preference]:
-    """`preferences` with a strength of each level, a margin (0 too), and a score from 0 to 10 of each answer."""
+    """`preferences` with a strength of each level, a margin (0 too), a score from 0 to 10 and grades of each answer.
+
+    Some grades are missing: in every third row all of the last answer's, and elsewhere one or the other.
+    """
     rows = []
     for i, row in enumerate(preferences(count, ways)):
         scores = (9.5, 6.5 - i % 3, 1.0 + i % 4)[-len(row.candidates) :]
-        candidates = tuple(replace(c, score=s) for c, s in zip(row.candidates, scores, strict=True))
+        grades = [
+            tuple(
+                Attribute(name=name, value=float((i + place + number) % 3))
+                for number, name in enumerate(GRADES)
+                if (i + number + place) % 5 and not (i % 3 == 0 and place == len(scores) - 1)
+            )
+            for place in range(len(scores))
+        ]
+        rated = zip(row.candidates, scores, grades, strict=True)
+        candidates = tuple(replace(c, score=s, grades=g) for c, s, g in rated)
         rows.append(replace(row, id="", candidates=candidates, strength=1 + i % 4, margin=0.6 * (i % 3)))
     return rows
 
 
 def rated_demonstrations(count: int = 10) -> list[Demonstration]:
-    """`demonstrations` with the label 1 or 0, and with two attributes of which some rows have one only."""
+    """`demonstrations` with the label 1 or 0, with two attributes of which some rows have one only, and with steps.
+
+    The steps are cut anywhere in the last message: one to three of them, some without a label, some with half a one.
+    """
     rows = []
     for i, row in enumerate(demonstrations(count)):
         graded = (Attribute(name="helpfulness", value=float(i % 5)), Attribute(name="verbosity", value=3.5 - i % 4))
         given = (graded[:1], graded, graded, graded[1:])[i % 4]
-        rows.append(replace(row, id="", score=float(i % 3 > 0), attributes=given))
+        length = len(row.response[-1].content)
+        labels = (1.0, None if i % 4 else 0.5, float(i % 2), 1.0, 0.0)[i % 3 :]
+        steps = tuple(
+            Step(end=end, label=label)
+            for end, label in zip(range(max(1, length - 2), length + 1), labels, strict=False)
+        )
+        rows.append(replace(row, id="", score=float(i % 3 > 0), attributes=given, steps=steps))
     return rows
 
 

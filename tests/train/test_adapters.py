@@ -121,3 +121,47 @@ def test_refusals(base, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "peft", None)
     with pytest.raises(SettingsError, match=r"burnish\[lora\]"):
         train_sft(base, demonstrations(), **LORA)
+
+
+def test_an_adapter_is_no_model_and_says_of_which_base_it_is(base, tmp_path: Path) -> None:
+    """As --model: our own beside its merged weights, peft's with the name of its base, and one that names none."""
+    import json
+
+    from burnish.cli.workers import policy_weights
+    from burnish.errors import ModelError
+
+    work = folders(tmp_path)
+    train_sft(base, demonstrations(), work=work, **LORA)
+    ours = work.folder / "adapter"
+    with pytest.raises(ModelError, match=f"{ours} holds an adapter of {base.id} .*merged weights are in {work.folder}"):
+        policy_weights(str(ours))
+    assert policy_weights(str(work.folder)).kind == "causal"
+    for number, (told, named) in enumerate(
+        (({"base_model_name_or_path": "lab/other-7b"}, "lab/other-7b"), ({}, "a base it does not name"))
+    ):
+        alone = tmp_path / f"alone-{number}" / "adapter"
+        alone.mkdir(parents=True)
+        (alone / "adapter_config.json").write_text(json.dumps(told))
+        with pytest.raises(ModelError, match=f"{alone} holds an adapter of {named} .*merge it into that base first"):
+            load_causal(alone)
+
+
+def test_a_checkpoint_of_another_base_is_not_gone_on_with(base, tmp_path: Path) -> None:
+    """One of equal shapes by its content id, and one of adapters on the same base by the names of its tensors."""
+    from burnish.errors import ModelError
+    from tests.train.material import make_model
+
+    other = make_model(tmp_path / "other", seed=5)
+
+    def stop(told: dict) -> None:
+        raise KeyboardInterrupt
+
+    work, loop = folders(tmp_path / "work"), Loop.of(LORA)
+    with pytest.raises(KeyboardInterrupt):
+        fit(base, demonstrations(), method=Imitation(), loop=loop, work=work, track=stop)
+    with pytest.raises(ModelError) as refused:
+        fit(other, demonstrations(), method=Imitation(), loop=loop, work=work)
+    for word in (str(work.scratch), base.id, other.path, other.id, "give the old base, or remove"):
+        assert word in str(refused.value)
+    with pytest.raises(ModelError, match="the training checkpoint belongs to another model; remove the step's folder"):
+        fit(base, demonstrations(), method=Imitation(), loop=Loop.of({**LORA, "lora_rank": 0}), work=work)

@@ -19,7 +19,7 @@ from torch import Tensor
 from burnish.chat import load_chat
 from burnish.errors import DataError, ModelError, SettingsError
 from burnish.models import load_causal, new_reward, prepare, save_model
-from burnish.records import Attribute, Demonstration, Preference
+from burnish.records import Attribute, Demonstration, Preference, Step
 from burnish.train import METHODS, Example, encode_all, train_rows
 from burnish.train.objectives import Method
 from tests.train.material import (
@@ -215,6 +215,11 @@ def flat_kto(masked: bool) -> Callable[..., Any]:
 
 def flat_rewards(loss: Callable[[list[Tensor], Any], Tensor], heads: int = 1) -> Callable[..., Any]:
     """The sum over rows of a loss of the scores of its answers, best first, each read with its prompt alone."""
+    return flat_states(lambda _, scores, row: loss(scores, row), heads)
+
+
+def flat_states(loss: Callable[[list[Tensor], list[Tensor], Any], Tensor], heads: int = 1) -> Callable[..., Any]:
+    """The same, of a loss that sees the answers' last hidden states too."""
 
     def flat(world: World, rows: list[Any], _: Product) -> tuple[float, dict[str, Tensor]]:
         from transformers import AutoModel
@@ -224,8 +229,8 @@ def flat_rewards(loss: Callable[[list[Tensor], Any], Tensor], heads: int = 1) ->
         for row in rows:
             texts = [c.messages for c in row.candidates] if isinstance(row, Preference) else [row.response]
             ids = [torch.tensor([world.chat.encode(row.context, text).ids]) for text in texts]
-            scores = [weight @ body(input_ids=one).last_hidden_state[0, -1] for one in ids]
-            total = total + loss(scores, row)
+            states = [body(input_ids=one).last_hidden_state[0, -1] for one in ids]
+            total = total + loss(states, [weight @ state for state in states], row)
         value, gradient = backward(body, total)
         return value, {**{f"model.{name}": g for name, g in gradient.items()}, "score.weight": weight.grad}
 
@@ -255,6 +260,31 @@ def flat_soft(better: Tensor, worse: Tensor, row: Preference, *_: int) -> Tensor
     return -p * log_sigmoid(better - worse) - (1 - p) * log_sigmoid(worse - better)
 
 
+def flat_graded(world: World, rows: list[Preference], ours: Product) -> tuple[float, dict[str, Tensor]]:
+    """`flat_soft` and 0.7 times the cross-entropies of the grades there are, in each pair that an answer stands in."""
+    heads = {
+        name: p.detach().clone().requires_grad_() for name, p in world.packed(ours.method).grades.named_parameters()
+    }
+
+    def grading(state: Tensor, candidate: Any) -> Tensor:
+        total = torch.zeros((), dtype=torch.float64)
+        for grade in candidate.grades:
+            w0, b0, w2, b2 = (heads[f"{grade.name}.{part}"] for part in ("0.weight", "0.bias", "2.weight", "2.bias"))
+            x = w0 @ state + b0
+            logits = w2 @ (x * (1 + torch.erf(x / 2**0.5)) / 2) + b2
+            total = total - logits[int(grade.value)] + torch.log(logits.exp().sum())
+        return total
+
+    def loss(states: list[Tensor], scores: list[Tensor], row: Preference) -> Tensor:
+        pairs = list(itertools.combinations(range(len(scores)), 2))
+        each = [grading(state, c) for state, c in zip(states, row.candidates, strict=True)]
+        parts = [flat_soft(scores[i][0], scores[j][0], row) + 0.7 * (each[i] + each[j]) for i, j in pairs]
+        return sum(parts) / len(pairs) / COUNT
+
+    value, gradient = flat_states(loss)(world, rows, ours)
+    return value, {**gradient, **{f"grades.{name}": weight.grad for name, weight in heads.items()}}
+
+
 def flat_attributes(scores: list[Tensor], row: Demonstration) -> Tensor:
     labels = sum(len(r.attributes) for r in rated_demonstrations(COUNT))
     given = {attribute.name: attribute.value for attribute in row.attributes}
@@ -264,6 +294,25 @@ def flat_attributes(scores: list[Tensor], row: Demonstration) -> Tensor:
 
 def flat_pointwise(scores: list[Tensor], row: Demonstration) -> Tensor:
     return -(row.score * log_sigmoid(scores[0][0]) + (1 - row.score) * log_sigmoid(-scores[0][0])) / COUNT
+
+
+def flat_steps(world: World, rows: list[Demonstration], _: Product) -> tuple[float, dict[str, Tensor]]:
+    """Each step's prefix is a sequence of its own, cut at the step's end in the text; one character is one token."""
+    from transformers import AutoModel
+
+    body = AutoModel.from_pretrained(world.policy.path, dtype=torch.float64, attn_implementation="eager").eval()
+    weight, total, count = head(1, body.config.hidden_size).requires_grad_(), 0.0, 0
+    for row in rows:
+        ids, text = world.chat.encode(row.context, row.response).ids, row.response[-1].content
+        start = len(ids) - len(text) - 2  # the answer ends with <|im_end|> and a line break
+        for step in row.steps:
+            if step.label is not None:
+                state = body(input_ids=torch.tensor([ids[: start + step.end]])).last_hidden_state[0, -1]
+                z = weight[0] @ state
+                total = total - step.label * log_sigmoid(z) - (1 - step.label) * log_sigmoid(-z)
+                count += 1
+    value, gradient = backward(body, total / count)
+    return value, {**{f"model.{name}": g for name, g in gradient.items()}, "score.weight": weight.grad}
 
 
 def partly_scored() -> list[Preference]:
@@ -304,7 +353,8 @@ CASES = {
     "reward-penalty": Case(
         "reward", {"penalty": 0.7}, PAIRS, flat_ranking(lambda a, b, *_: -log_sigmoid(a - b) + 0.7 * (a**2 + b**2))
     ),
-    "reward-soft": Case("reward-soft", {}, PAIRS, flat_ranking(flat_soft)),
+    "reward-soft": Case("reward-soft", {"grade_weight": 0.0}, PAIRS, flat_ranking(flat_soft)),
+    "reward-soft, graded": Case("reward-soft", {"grade_weight": 0.7}, PAIRS, flat_graded),
     "reward-anchored": Case(
         "reward-anchored", {"alpha": 0.7, "low": 0.0, "high": 10.0}, partly_scored(), flat_ranking(flat_anchored)
     ),
@@ -312,6 +362,7 @@ CASES = {
         "reward-attributes", {"names": ("helpfulness", "verbosity")}, SINGLES, flat_rewards(flat_attributes, heads=2)
     ),
     "reward-pointwise": Case("reward-pointwise", {}, softly_labelled(), flat_rewards(flat_pointwise)),
+    "reward-steps": Case("reward-steps", {}, SINGLES, flat_steps),
     "ipo": Case("ipo", {"beta": 0.3}, PAIRS, flat_pairs(flat_ipo(masked=False, mean=True))),
     "ipo-sums": Case(
         "ipo",
@@ -498,12 +549,31 @@ def scored(at: int, place: int, score: float | None) -> list[Preference]:
     return changed(rows, at, candidates=tuple(answers_here))
 
 
+def graded(at: int, grade: Attribute) -> list[Preference]:
+    rows = rated_preferences()
+    answers_here = list(rows[at].candidates)
+    answers_here[0] = replace(answers_here[0], grades=(grade,))
+    return changed(rows, at, candidates=tuple(answers_here))
+
+
 SCALE = {"low": 0.0, "high": 10.0}
 LABELS = ("give a column label", "score")
 BAD_ROWS = {
     "margin missing": ("reward", {"margin": True}, changed(rated_preferences(), margin=None), ("no margin", "give")),
     "margin negative": ("reward", {"margin": True}, changed(rated_preferences(), margin=-0.5), ("-0.5", "0 or more")),
     "strength missing": ("reward-soft", {}, changed(rated_preferences(), strength=None), ("level None", "1, 2, 3, 4")),
+    "grade unknown": (
+        "reward-soft",
+        {},
+        graded(3, Attribute(name="wit", value=1.0)),
+        ("the grade wit = 1", "0, 1 or 2 for instruction_following"),
+    ),
+    "grade out of range": (
+        "reward-soft",
+        {},
+        graded(3, Attribute(name="truthfulness", value=3.0)),
+        ("the grade truthfulness = 3", "0, 1 or 2"),
+    ),
     "strength unknown": ("reward-soft", {}, changed(rated_preferences(), strength=5), ("level 5", "1, 2, 3, 4")),
     "score too high": ("reward-anchored", SCALE, scored(3, 0, 10.5), ("10.5 is outside the scale", "mend the row")),
     "score too low": ("reward-anchored", SCALE, scored(3, -1, -1.0), ("-1 is outside the scale", "mend the row")),
@@ -518,6 +588,19 @@ BAD_ROWS = {
         {"names": ("helpfulness", "verbosity")},
         changed(rated_demonstrations(), attributes=(Attribute(name="wit", value=1.0),)),
         ("its attributes are wit", "set names"),
+    ),
+    "no steps": ("reward-steps", {}, changed(rated_demonstrations(), steps=()), ("no labelled step", "completions")),
+    "no labelled step": (
+        "reward-steps",
+        {},
+        changed(rated_demonstrations(), steps=(Step(end=1),)),
+        ("no labelled step", "give the columns"),
+    ),
+    "step label": (
+        "reward-steps",
+        {},
+        changed(rated_demonstrations(), steps=(Step(end=1, label=1.0), Step(end=2, label=2.0))),
+        ("step 2 has the label 2", "0 to 1"),
     ),
     "no chosen reward": ("rpo", {}, scored(3, 0, None), ("no reward for an answer", "_score")),
     "no rejected reward": ("rpo", {}, scored(3, -1, None), ("no reward for an answer", "rejected_score")),
@@ -538,6 +621,20 @@ def test_a_row_that_lacks_what_its_method_needs_is_named_with_the_fix(base, what
         assert word in str(refused.value)
 
 
+def test_equal_answers_are_dropped_and_counted(base):
+    rows = rated_preferences()
+    rows[3] = replace(
+        rows[3],
+        id="",
+        candidates=tuple(replace(c, messages=rows[3].candidates[0].messages) for c in rows[3].candidates),
+    )
+    for name in ("reward", "reward-soft", "dpo", "rpo"):
+        counts = train_rows(base, rows, method=name, refuse_above=0.1, **LOOP).counts()
+        assert counts["dropped"] == {"equal answers": 1} and counts["kept"] == 9
+        with pytest.raises(DataError, match=f"1 of 10 .* equal answers .*row {rows[3].id}"):
+            train_rows(base, rows, method=name, refuse_above=0.05, **LOOP)
+
+
 @pytest.mark.parametrize(
     ("name", "settings", "words"),
     [
@@ -549,6 +646,7 @@ def test_a_row_that_lacks_what_its_method_needs_is_named_with_the_fix(base, what
         ("reward-anchored", {}, ("need a scale", "--set low=0 --set high=10")),
         ("reward-anchored", {"low": 0.0}, ("need a scale", "--set low=0 --set high=10")),
         ("reward-anchored", {"low": 10.0, "high": 0.0}, ("from 10.0 to 0.0 is empty", "low must be below high")),
+        ("reward-soft", {"grade_weight": -0.1}, ("grade_weight is -0.1", "0 (no graded heads) or more")),
         ("rpo", {"distance": "sideways"}, ("distance='sideways'", "backward, forward, squared")),
         ("ipo", {"beta": 0.0}, ("beta is 0.0", "above 0")),
         ("dpo", {"label_smoothing": 1.5}, ("label_smoothing is 1.5", "from 0 to 1")),

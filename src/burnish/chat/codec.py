@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import difflib
+from bisect import bisect_right
 from collections.abc import Sequence
+from dataclasses import replace
 from functools import cached_property, lru_cache
-from itertools import groupby
+from itertools import groupby, pairwise
 from pathlib import Path
 
 from burnish.chat.dialogue import check_dialogue, check_response
@@ -97,9 +99,7 @@ class Chat:
         check_response(response)
         check_dialogue((*context, *response), calls_by_successor=self.format.calls_by_successor)
         pieces, ids, owners = self._prompt(context)
-        said: list[Piece] = []
-        for index, frame in enumerate(self.format.answer(context, response) if response else ()):
-            said += pieces_of(frame, response[index], prompted_away=index == 0)
+        said = self._said(context, response)
         more, their = self.tokens.encode(said, after=ids[-1] if ids else None)
         belongs = [pieces[o] for o in owners] + [said[o] for o in their]
         length, everywhere = len(ids), train_on == "all"
@@ -113,6 +113,43 @@ class Chat:
             formatting=tuple(p.kind != CONTENT for p in belongs),
             prompt_length=length,
         )
+
+    def _said(self, context: tuple[Message, ...], response: tuple[Message, ...]) -> list[Piece]:
+        """The pieces of an answer, without the header that the prompt ends with."""
+        frames = self.format.answer(context, response) if response else ()
+        pieces = (pieces_of(f, response[i], prompted_away=i == 0) for i, f in enumerate(frames))
+        return [piece for some in pieces for piece in some]
+
+    def step_ends(self, context: Sequence[Message], response: Sequence[Message], ends: Sequence[int]) -> list[int]:
+        """The tokens on which parts of an answer's last message end, as indices into `encode(context, response).ids`.
+
+        Args:
+            ends: characters of the last message up to which the parts reach, ascending, none twice. A token that
+                reaches into the next part belongs to the part that it begins in.
+
+        Raises:
+            ChatError: the template rewrites the message, or two parts end on one token.
+        """
+        context, response = tuple(context), tuple(response)
+        encoded, said = self.encode(context, response), self._said(context, response)
+        place = max((i for i, piece in enumerate(said) if piece.kind == CONTENT), default=-1)
+        text, written = response[-1].content, said[place].text if place >= 0 else ""
+        shift = text.find(written)
+        cuts = [min(end - shift, len(written)) for end in ends]
+        if not written or shift < 0 or any(end < 1 for end in cuts) or ends[-1] > len(text):
+            raise ChatError(
+                "the template does not carry the answer's last message as it is, so its steps have no place"
+            )
+        bounds = [0, *cuts, len(written)]
+        parts = [replace(said[place], text=written[a:b], cut=said[place].cut and not a) for a, b in pairwise(bounds)]
+        _, owners = self.tokens.encode(
+            [*said[:place], *(part for part in parts if part.text), *said[place + 1 :]],
+            after=encoded.ids[encoded.prompt_length - 1] if encoded.prompt_length else None,
+        )
+        found = [encoded.prompt_length + bisect_right(owners, place + number) - 1 for number in range(len(cuts))]
+        if len(set(found)) < len(found) or len(owners) != len(encoded.completion):
+            raise ChatError("two steps of the answer end on one token; write each step as a line of its own")
+        return found
 
     def _check_turns(self, context: Sequence[Message], response: Sequence[Message], ids: Sequence[int]) -> None:
         """Raise `ChatError` unless each earlier turn stands in the dialogue with the ids it has as its last turn."""

@@ -20,7 +20,8 @@ FEW_STEPS = 5  # below it, the defaults for large files were probably not meant
 MethodName = Annotated[
     str,
     typer.Argument(
-        help="pretrain, sft, reward, reward-soft, reward-anchored, reward-attributes, reward-pointwise, dpo, ipo, "
+        help="pretrain, sft, reward, reward-soft, reward-anchored, reward-attributes, reward-pointwise, reward-steps, "
+        "dpo, ipo, "
         "critique-dpo, rpo, kto, distill."
     ),
 ]
@@ -29,7 +30,8 @@ Data = Annotated[
     list[str],
     typer.Option(
         help="Rows (JSONL, JSON, Parquet): text, messages, prompt/completion, prompt/chosen/rejected; with strength, "
-        "margin, chosen_score, label or attributes where the method reads them. May be repeated."
+        "margin, chosen_score, chosen_grades, label, attributes or completions and labels where the method reads them. "
+        "May be repeated."
     ),
 ]
 
@@ -47,6 +49,10 @@ def train(
     ] = False,
     chat: Annotated[str, typer.Option(help="Chat format for a model without a template: chatml or llama3.")] = "chatml",
     on_error: Annotated[str, typer.Option(help="A malformed row: raise, or drop it and count it.")] = "raise",
+    iterations: Annotated[
+        int | None,
+        typer.Option(help="Times to train, each from and against the result before. Default: 3 for rpo, else 1."),
+    ] = None,
     limit: Annotated[int, typer.Option(help="Only the first rows of a file; 0 takes all.")] = 0,
     track: Annotated[
         str, typer.Option(help="Curves, besides metrics.jsonl: tensorboard, wandb, trackio, mlflow; or none.")
@@ -74,7 +80,10 @@ def train(
     for name, given in (("--model", model), ("--data", data)):
         if not given:
             raise SettingsError(f"{name} is missing; see burnish train --help")
-    job = _Job(method, model, data, settings, chat=chat, on_error=on_error, limit=limit, track=track, teacher=teacher)
+    if iterations is not None and iterations < 1:
+        raise SettingsError(f"--iterations is {iterations}; a method runs at least once")
+    how = {"chat": chat, "on_error": on_error, "limit": limit, "track": track, "iterations": iterations}
+    job = _Job(method, model, data, settings, teacher=teacher, **how)
     # One process trains; it gets the machine's cores.
     compute = choose_compute(device=device, dtype=dtype, threads=threads or None, workers=1)
     folder, listener = Path(out or f"runs/train-{method}"), Console(verbose=verbose)
@@ -113,8 +122,7 @@ class _Job:
         """The steps of the run; returns the trained weights."""
         from burnish.chat import has_template
         from burnish.records import Document
-        from burnish.runs import Runtime
-        from burnish.train import METHODS, give_chat, take_rows, tracker, train_rows
+        from burnish.train import METHODS, give_chat, take_rows, tracker, train_iterations
 
         rows = run.step("rows", take_rows, self.rows, self.left)
         start = self.model
@@ -122,10 +130,10 @@ class _Job:
             start = run.step("chat", give_chat, start, format=self.how["chat"])
         names = tuple(name for name in self.how["track"].split(",") if name not in ("", "none"))
         told = tracker(names, run.folder, name=f"{self.method} {run.folder.name}", settings=asdict(self.settings))
-        how = {"method": self.method, "track": Runtime(told), **asdict(self.settings)}
+        how = {"method": self.method, "track": told, **asdict(self.settings)}
         if self.teacher is not None:
             how["teacher"] = self.teacher
-        return run.step(self.method, train_rows, start, rows, **how)
+        return train_iterations(run, start, rows, iterations=self.how["iterations"], **how)
 
 
 def reader_of(method: str) -> Callable[..., Any]:

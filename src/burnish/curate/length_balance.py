@@ -11,6 +11,8 @@ from burnish.errors import ChatError, SettingsError
 from burnish.records import Dropped, Preference, Weights, content_id, dropped
 from burnish.runs import Outcome
 
+BALANCED = "length balance"  # why a row goes
+
 
 def balanced(lengths: Sequence[tuple[int, int]], names: Sequence[str], *, width: int, seed: int) -> list[int]:
     """The pairs that stay: in each bucket of |len_w - len_l| as many whose winner is longer as whose winner is shorter.
@@ -102,7 +104,7 @@ def _left_out(rows: Sequence[Preference], lengths: Sequence[tuple[int, int]], ch
     """The rows that the balance costs, each with the two lengths."""
     stays = set(chosen)
     return [
-        dropped(row, "length balance", f"the winner has {winner}, the loser {loser}")
+        dropped(row, BALANCED, f"the winner has {winner}, the loser {loser}")
         for index, (row, (winner, loser)) in enumerate(zip(rows, lengths, strict=True))
         if index not in stays
     ]

@@ -41,12 +41,15 @@ class RewardModel:
     """Scores responses with a reward model folder; `protocols.Judge`.
 
     Args:
-        weights: a model with a one-number head, with its tokenizer.
+        weights: a reward model with its tokenizer.
         format: a named chat format in place of the tokenizer's own template.
+        mix: weights of the heads of an attribute model, in their order: the score is the weighted sum, such as
+            `losses.NEMOTRON_WEIGHTS` (HelpSteer2, spec A.2). A model with one head needs none.
     """
 
     weights: Weights
     format: str | None = None
+    mix: tuple[float, ...] | None = None
 
     def __post_init__(self) -> None:
         if self.weights.kind != "reward":
@@ -55,7 +58,8 @@ class RewardModel:
     @property
     def name(self) -> str:
         """What `Judgement.judge` holds."""
-        return f"reward-model:{self.weights.id}"
+        mixed = "" if self.mix is None else ":" + ",".join(f"{weight:g}" for weight in self.mix)
+        return f"reward-model:{self.weights.id}{mixed}"
 
     def judge(
         self, prompts: Sequence[Prompt], responses: Sequence[Response], *, work: Work | None = None
@@ -106,11 +110,20 @@ class RewardModel:
 
 
 def score_responses(
-    prompts: Sequence[Prompt], responses: Sequence[Response], *, reward: Weights, work: Work | None = None
+    prompts: Sequence[Prompt],
+    responses: Sequence[Response],
+    *,
+    reward: Weights,
+    mix: Sequence[float] | None = None,
+    work: Work | None = None,
 ) -> Outcome:
-    """Step: a judgement with a score for each response; one without a score is dropped, unscored, and says why."""
+    """Step: a judgement with a score for each response; one without a score is dropped, unscored, and says why.
+
+    `mix`: as in `RewardModel`.
+    """
     responses = list(responses)
-    judged = RewardModel(reward).judge(prompts, responses, work=work)
+    judge = RewardModel(reward, mix=None if mix is None else tuple(mix))
+    judged = judge.judge(prompts, responses, work=work)
     pairs = list(zip(responses, judged, strict=True))
     rows = [judgement for _, judgement in pairs if judgement.score is not None]
     drops = [
@@ -160,13 +173,14 @@ def plan_packs(groups: Mapping[Tokens, Mapping[Tokens, list[int]]]) -> list[list
 
 
 def _run(judge: RewardModel, packs: list, work: Work | None) -> list[list[float]]:
-    digest = content_id([SCORING, judge.weights.id, compute().dtype, packs])
+    mixed = [] if judge.mix is None else [judge.mix]
+    digest = content_id([SCORING, judge.weights.id, compute().dtype, packs, *mixed])
     results: list[list[float] | None] = [None] * len(packs)
     if work is not None:
         results = [work.journal.get(f"{digest}/{i}") for i in range(len(packs))]
     missing = [i for i, result in enumerate(results) if result is None]
     done = len(packs) - len(missing)
-    for place, result in parallel(score_pack, [(judge.weights, packs[i]) for i in missing]):
+    for place, result in parallel(score_pack, [(judge.weights, packs[i], judge.mix) for i in missing]):
         results[missing[place]] = result
         done += 1
         if work is not None:
@@ -176,20 +190,28 @@ def _run(judge: RewardModel, packs: list, work: Work | None) -> list[list[float]
     return [[float("nan") if value is None else value for value in result] for result in results]
 
 
-def score_pack(weights: Weights, pack: list) -> list[float]:
+def score_pack(weights: Weights, pack: list, mix: tuple[float, ...] | None = None) -> list[float]:
     """Scores of one pack in this process, in the order of its rows and their responses."""
     import torch
 
+    from burnish.losses import aggregate
     from burnish.models import Row, build_pack, response_scores
 
     here = compute()
     model = _loaded(weights, here.dtype, here.device)
+    if getattr(model.config, "score_reads", "response") != "response":
+        raise ModelError(f"{weights.path} scores reasoning steps; a judge of whole answers needs another reward model")
     rows = [Row(tuple(prompt), tuple(tuple(answer) for answer in answers)) for prompt, answers in pack]
     with torch.no_grad():
         scores = response_scores(model, build_pack(rows))
-    if scores.ndim != 1:
-        raise ModelError(f"{weights.path} has {scores.shape[1]} heads; a judge needs a reward model with one")
-    return scores.double().tolist()
+    if scores.ndim == 1:
+        scores = scores[:, None]
+    if mix is None and scores.shape[1] > 1:
+        raise ModelError(
+            f"{weights.path} has {scores.shape[1]} heads; a judge needs a reward model with one, or mix= with a weight "
+            "for each head"
+        )
+    return (scores[:, 0] if mix is None else aggregate(scores, mix)).double().tolist()
 
 
 def _loaded(weights: Weights, dtype: str, device: str) -> PreTrainedModel:

@@ -5,10 +5,17 @@ Comes in: log-probabilities of trained tokens or scores of responses, what belon
 batch's loss, and detached sums for the metrics. Called by `train`; never touches a model.
 """
 
-from burnish.losses.attributes import aggregate, attribute_fit, attribute_loss, count_labels
+from burnish.losses.attributes import (
+    LLAMA3_70B_WEIGHTS,
+    NEMOTRON_WEIGHTS,
+    aggregate,
+    attribute_fit,
+    attribute_loss,
+    count_labels,
+)
 from burnish.losses.distill import token_distill_loss, top_k_distill_loss
 from burnish.losses.dpo import critique_dpo_loss, dpo_loss, ipo_loss
-from burnish.losses.graded import graded_reward_loss, level_targets
+from burnish.losses.graded import LEVEL_TARGETS, UNGRADED, graded_reward_loss, level_sums, level_targets, optimum_margin
 from burnish.losses.kto import kto_loss
 from burnish.losses.pairs import PairSums, ResponseSums, pair_sums, response_sums
 from burnish.losses.reward import (
@@ -24,6 +31,10 @@ from burnish.losses.rpo import rpo_loss
 from burnish.losses.sft import sequence_sft_loss, sft_loss
 
 __all__ = [
+    "LEVEL_TARGETS",
+    "LLAMA3_70B_WEIGHTS",
+    "NEMOTRON_WEIGHTS",
+    "UNGRADED",
     "PairSums",
     "ResponseSums",
     "aggregate",
@@ -36,7 +47,9 @@ __all__ = [
     "graded_reward_loss",
     "ipo_loss",
     "kto_loss",
+    "level_sums",
     "level_targets",
+    "optimum_margin",
     "ordered_pairs",
     "pair_sums",
     "penalised_reward_loss",

@@ -40,9 +40,9 @@ def dpo_loss(
         sft_sum: SFT is the sum over tokens; otherwise their mean, which makes it the NLL.
         label_smoothing: eps, the share of labels taken to be wrong.
         normalise: l is the mean over unmasked tokens instead of the sum.
-        weight: [P] w, or None for 1. Self-Contrast (yi_glm_gemma_deepseek_baichuan.md G12) scales the batch with the k
-            negatives of a prompt, so that steps do not grow with k: w = 1/k with the prompts of the batch for `pairs`
-            gives each prompt the weight 1, the same as w = 1 with the 128 k pairs.
+        weight: [P] w, or None for 1. With w = 1/k on the k pairs of a prompt and the prompts of the batch for `pairs`,
+            each prompt weighs 1. Where every prompt has k pairs that is w = 1 with all pairs of these prompts, the
+            batch of Self-Contrast (yi_glm_gemma_deepseek_baichuan.md G12; `batch_of=prompts`).
 
     Returns:
         The loss (scalar, nats), and detached sums over this part's pairs: `dpo` (the preference part), `sft` if mu is

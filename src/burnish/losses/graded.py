@@ -18,13 +18,7 @@ from burnish.losses.soft_labels import soft_label_loss
 # arXiv:2407.21075; spec §B.2): significantly, better, slightly, negligibly better. There is no tie.
 LEVEL_TARGETS: Mapping[int, float] = {4: 0.95, 3: 0.85, 2: 0.75, 1: 0.65}
 
-# The four heads in their order, each with three classes. The class names of verbosity are unverified.
-GRADES: Mapping[str, tuple[str, str, str]] = {
-    "instruction_following": ("major issue", "minor issue", "no issue"),
-    "verbosity": ("too verbose", "too short", "just right"),
-    "truthfulness": ("major issue", "minor issue", "no issue"),
-    "harmlessness": ("major issue", "minor issue", "no issue"),
-}
+# A head for each question of `records.GRADES`, in that order, with three classes.
 UNGRADED = -1
 
 
@@ -48,11 +42,6 @@ def optimum_margin(target: float) -> float:
     return math.inf if target == 1 else math.log(target / (1 - target))
 
 
-def least_loss(target: float) -> float:
-    """The ranking loss at the optimum: the entropy H(p), nats; 0 at p = 1."""
-    return -sum(p * math.log(p) for p in (target, 1 - target) if p > 0)
-
-
 def graded_reward_loss(
     scores: Tensor,
     better: Tensor,
@@ -71,11 +60,11 @@ def graded_reward_loss(
         L = (1/B) sum_rows [ -p log sigmoid(D) - (1 - p) log sigmoid(-D)
                              + lambda sum_g (CE(u_g(x, y_c), z_c,g) + CE(u_g(x, y_r), z_r,g)) ]
 
-    AFM (arXiv:2407.21075; spec §B.2): p by level in `LEVEL_TARGETS`, heads in `GRADES`. dL/dD = sigmoid(D) - p: a
-    difference beyond logit(p) is pushed back, which a margin never does; p = 1 is Bradley-Terry. lambda is ASSUMED
-    wherever it is set (undisclosed; 0.1 proposed). A missing grade adds nothing and gets a gradient of exactly 0; the
-    grading sum is not divided by how many grades there are, as printed. Rows of three (ASSUMED, the report has pairs):
-    the row's level holds for each of its pairs, and both terms are the mean over its pairs.
+    AFM (arXiv:2407.21075; spec §B.2): p by level in `LEVEL_TARGETS`, a head for each of `records.GRADES`. dL/dD =
+    sigmoid(D) - p: a difference beyond logit(p) is pushed back, which a margin never does; p = 1 is Bradley-Terry.
+    lambda is ASSUMED wherever it is set (undisclosed; 0.1 proposed). A missing grade adds nothing and gets a gradient
+    of exactly 0; the grading sum is not divided by how many grades there are, as printed. Rows of three (ASSUMED, the
+    report has pairs): the row's level holds for each of its pairs, and both terms are the mean over its pairs.
 
     Args:
         scores: [R] score of each response of this part; higher is better.
@@ -120,12 +109,13 @@ def level_sums(scores: Tensor, better: Tensor, worse: Tensor, strengths: Tensor)
         scores: [R]. better, worse: [P]. strengths: [P] the levels 1..4 of `records.STRENGTHS`.
 
     Returns:
-        Detached sums `right_level_1` .. `right_level_4` and `pairs_level_1` .. `pairs_level_4`.
+        Detached sums `right_level_1` .. `right_level_4`, `pairs_level_1` .. `pairs_level_4`, and `margin_level_1` ..
+        `margin_level_4`, the score differences, whose mean is to be compared with `optimum_margin`.
     """
-    right = scores.detach()[better] > scores.detach()[worse]
-    wide = accumulator(scores.dtype)
+    difference = (scores[better] - scores[worse]).detach().to(accumulator(scores.dtype))
     sums = {}
     for level in sorted(LEVEL_TARGETS):
-        here = strengths == level
-        sums |= {f"right_level_{level}": (here & right).to(wide).sum(), f"pairs_level_{level}": here.to(wide).sum()}
+        here = (strengths == level).to(difference)
+        sums |= {f"right_level_{level}": (here * (difference > 0)).sum(), f"pairs_level_{level}": here.sum()}
+        sums[f"margin_level_{level}"] = (here * difference).sum()
     return sums

@@ -23,7 +23,7 @@ from burnish.errors import ModelError, SettingsError
 from burnish.models import TensorWriter, copy_tokenizer, stream_tensors, tensor_files, weights_of
 from burnish.models.store import TOKENIZER_FILES
 from burnish.protocols import Work
-from burnish.records import Weights
+from burnish.records import Weights, model_config
 from burnish.runs import Outcome
 
 _PASSING = ("_name_or_path", "transformers_version", "_commit_hash", "use_cache")  # they compute nothing
@@ -201,10 +201,7 @@ def _check_beside(folders: Sequence[Path]) -> None:
 
 
 def _config(folder: Path) -> dict[str, Any]:
-    config = _content(folder / "config.json")
-    if not isinstance(config, dict):
-        raise ModelError(f"{folder} has no readable config.json, so it is no model folder in Hugging Face layout")
-    config = {name: value for name, value in config.items() if name not in _PASSING}
+    config = {name: value for name, value in model_config(folder).items() if name not in _PASSING}
     if "torch_dtype" in config:  # the older name of the same field
         config.setdefault("dtype", config.pop("torch_dtype"))
     return config

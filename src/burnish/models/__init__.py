@@ -6,15 +6,24 @@ objective. See docs/models.md for the pack, drawn, and for what is exact and wha
 """
 
 from burnish.models.load import (
+    add_grades,
     device_named,
     dtype_named,
+    grade_logits,
     load_causal,
     load_reward,
     locate,
     new_reward,
     resize_vocabulary,
 )
-from burnish.models.logprobs import response_scores, token_logits, token_logprobs
+from burnish.models.logprobs import (
+    head_scores,
+    response_scores,
+    response_states,
+    token_logits,
+    token_logprobs,
+    token_scores,
+)
 from burnish.models.pack import Pack, Row, build_pack, packed_tokens
 from burnish.models.probe import prepare
 from burnish.models.speed import matrix_rate
@@ -26,10 +35,13 @@ __all__ = [
     "Pack",
     "Row",
     "TensorWriter",
+    "add_grades",
     "build_pack",
     "copy_tokenizer",
     "device_named",
     "dtype_named",
+    "grade_logits",
+    "head_scores",
     "load_causal",
     "load_reward",
     "locate",
@@ -40,6 +52,7 @@ __all__ = [
     "read_tensor",
     "resize_vocabulary",
     "response_scores",
+    "response_states",
     "save_model",
     "stop_ids",
     "stream_tensors",
@@ -49,5 +62,6 @@ __all__ = [
     "tiny_tokenizer",
     "token_logits",
     "token_logprobs",
+    "token_scores",
     "weights_of",
 ]

@@ -120,9 +120,12 @@ def plain_forward(model: PreTrainedModel, batch: Sequence[_Sequence], *, logits:
 
 
 def read_plain(
-    model: PreTrainedModel, pack: Pack, tokens: bool, *, logits: bool = False
+    model: PreTrainedModel, pack: Pack, tokens: bool, *, logits: bool = False, shift: int = 0
 ) -> tuple[torch.Tensor, torch.Tensor]:
-    """States that predict the response tokens (`tokens`) or that end the responses, and their places in the pack."""
+    """States that predict the response tokens (`tokens`) or that end the responses, and their places in the pack.
+
+    `shift` 1 reads the states on the response tokens themselves in place of those that predict them.
+    """
     first = torch.zeros(len(pack.response_row) + 1, dtype=torch.int64)
     first[1:] = torch.bincount(pack.token_response, minlength=len(pack.response_row)).cumsum(0)
     states, places = [], []
@@ -131,7 +134,7 @@ def read_plain(
         for number, sequence in enumerate(batch):
             for response, begin, length in sequence.parts:
                 if tokens:
-                    columns += range(begin - 1, begin + length - 1)
+                    columns += range(begin - 1 + shift, begin + length - 1 + shift)
                     places += range(int(first[response]), int(first[response]) + length)
                     rows += [number] * length
                 else:

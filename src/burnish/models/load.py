@@ -6,7 +6,7 @@ Safetensors only, no code from the hub, and weights that are not numbers are ref
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -15,7 +15,7 @@ import torch
 from torch import nn
 
 from burnish.errors import ModelError
-from burnish.models.tensors import tensor_files
+from burnish.models.tensors import read_tensor, tensor_files
 from burnish.records import Weights
 
 if TYPE_CHECKING:
@@ -91,6 +91,8 @@ def read_config(folder: Path) -> dict[str, Any]:
     """
     path = folder / "config.json"
     if not path.exists():
+        if (folder / "adapter_config.json").exists():
+            raise ModelError(_adapter(folder))
         raise ModelError(f"{folder} has no config.json, so it is no model folder in Hugging Face layout")
     try:
         config = json.loads(path.read_text("utf-8"))
@@ -99,6 +101,20 @@ def read_config(folder: Path) -> dict[str, Any]:
     if not isinstance(config, dict) or "model_type" not in config:
         raise ModelError(f"{path} names no model_type; is it the config of a Hugging Face model?")
     return config
+
+
+def _adapter(folder: Path) -> str:
+    """What to say of a folder that holds an adapter and no model."""
+    try:
+        told = json.loads((folder / "adapter_config.json").read_text("utf-8"))
+    except ValueError:
+        told = {}
+    base = told.get("base_model_name_or_path") or told.get("revision") or "a base it does not name"
+    if (folder.parent / "config.json").exists():
+        fix = f"the merged weights are in {folder.parent}"
+    else:
+        fix = "merge it into that base first (peft: PeftModel.from_pretrained(base, folder).merge_and_unload())"
+    return f"{folder} holds an adapter of {base} and no model of its own; {fix}"
 
 
 def check_finite(model: nn.Module, folder: Path | str) -> None:
@@ -182,7 +198,7 @@ def load_causal(source: Weights | str | Path, *, dtype: str = "float32", device:
 
 
 def load_reward(source: Weights | str | Path, *, dtype: str = "float32", device: str = "cpu") -> PreTrainedModel:
-    """A reward model (`AutoModelForSequenceClassification` with its trained head) in eval mode.
+    """A reward model (`AutoModelForSequenceClassification` with its trained head, and its graded heads) in eval mode.
 
     Raises:
         ModelError: as `load_causal`; also when the folder holds no trained head.
@@ -193,7 +209,53 @@ def load_reward(source: Weights | str | Path, *, dtype: str = "float32", device:
         raise ModelError(
             f"{locate(source)} lacks {missing[0]}, so it is no reward model; `new_reward` makes one from a base"
         )
+    if names := getattr(model.config, "grades", None):
+        folder = locate(source)
+        classes = len(read_tensor(folder, f"grades.{names[0]}.2.bias"))
+        add_grades(model, names, classes=classes, seed=0, spread=0.0)
+        with torch.no_grad():
+            for name, weight in model.grades.named_parameters():
+                weight.copy_(read_tensor(folder, f"grades.{name}"))
+        check_finite(model.grades, folder)
     return model
+
+
+def add_grades(model: PreTrainedModel, names: Sequence[str], *, classes: int, seed: int, spread: float) -> None:
+    """Give a reward model a classification head for each name, beside its score, in place.
+
+    A head is a perceptron: linear, GELU, linear, as wide as the model (ASSUMED: AFM, spec B.2, says MLP only). They are
+    saved with the model under `grades.`; `AutoModelForSequenceClassification` leaves them aside and gives the score.
+
+    Args:
+        classes: of each head.
+        seed: draws the weights, N(0, 1/(d+1)) in the first layer and N(0, spread^2/(d+1)) in the second; biases are 0.
+    """
+    width, generator = model.score.in_features, torch.Generator().manual_seed(seed)
+    like = {"dtype": model.score.weight.dtype, "device": model.score.weight.device}
+    heads = nn.ModuleDict()
+    for name in names:
+        first, second = nn.Linear(width, width, **like), nn.Linear(width, classes, **like)
+        with torch.no_grad():
+            for layer, scale in ((first, 1.0), (second, spread)):
+                draw = torch.randn(layer.weight.shape, generator=generator, dtype=torch.float64)
+                layer.weight.copy_(draw * (scale / (width + 1) ** 0.5))
+                layer.bias.zero_()
+        heads[name] = nn.Sequential(first, nn.GELU(), second)
+    model.grades = heads.train(model.training)
+    model.config.grades = list(names)
+
+
+def grade_logits(model: PreTrainedModel, states: torch.Tensor) -> torch.Tensor:
+    """[R, heads, classes] of the graded heads on `response_states`, in the order of `model.config.grades`.
+
+    Raises:
+        ModelError: the model has no graded heads.
+    """
+    heads = getattr(model, "grades", None)
+    if heads is None:
+        raise ModelError(f"this {type(model).__name__} has no graded heads; train them with reward-soft")
+    logits = torch.stack([head(states) for head in heads.values()], 1)
+    return logits.to(torch.promote_types(logits.dtype, torch.float32))
 
 
 def new_reward(

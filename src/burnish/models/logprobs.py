@@ -143,27 +143,67 @@ def _merge_tokens(
     return value[place.argsort().to(value.device)]
 
 
+def head_scores(model: PreTrainedModel, states: torch.Tensor) -> torch.Tensor:
+    """The reward head on hidden states: [K], or [K, heads] where it has several; in at least float32."""
+    scores = model.score(states)
+    scores = scores.to(torch.promote_types(scores.dtype, torch.float32))
+    return scores[:, 0] if scores.shape[1] == 1 else scores
+
+
+def _need_head(model: PreTrainedModel) -> None:
+    if getattr(model, "score", None) is None:
+        raise ModelError(f"a {type(model).__name__} has no reward head; load it with `load_reward` or `new_reward`")
+
+
+def response_states(model: PreTrainedModel, pack: Pack) -> torch.Tensor:
+    """[R, H] hidden states on the last token of each response: what a reward model's heads read; differentiable."""
+    core = _core(model)
+    _check_length(model, pack)
+    parts = _by_threshold(pack, core.threshold)
+    if parts is not None:
+        value = torch.cat([response_states(model, part) for part, _ in parts])
+        return value[torch.cat([numbers for _, numbers in parts]).argsort().to(value.device)]
+    if core.packed:
+        hidden = packed_forward(model, pack)
+        return hidden.index_select(0, pack.last.to(hidden.device))
+    states, places = read_plain(model, pack, False)
+    return states.index_select(0, places.argsort().to(states.device))
+
+
 def response_scores(model: PreTrainedModel, pack: Pack) -> torch.Tensor:
     """The reward head on the last token of each response, where `AutoModelForSequenceClassification` reads it.
 
     Returns:
         [R], or [R, heads] where the head has several; in the model's dtype, at least float32; differentiable.
     """
-    core = _core(model)
+    _need_head(model)
+    return head_scores(model, response_states(model, pack))
+
+
+def token_scores(model: PreTrainedModel, pack: Pack, *, select: torch.Tensor | None = None) -> torch.Tensor:
+    """The reward head on every response token, or on the selected ones: a step's score is read where the step ends.
+
+    Args:
+        select: as in `token_logprobs`.
+
+    Returns:
+        [N] or [K], or with a second axis of heads where there are several; as `response_scores`.
+    """
+    _need_head(model)
+    core, wanted = _core(model), _wanted(pack, select)
     _check_length(model, pack)
-    score = getattr(model, "score", None)
-    if score is None:
-        raise ModelError(f"a {type(model).__name__} has no reward head; load it with `load_reward` or `new_reward`")
     parts = _by_threshold(pack, core.threshold)
     if parts is not None:
-        value = torch.cat([response_scores(model, part) for part, _ in parts])
-        return value[torch.cat([numbers for _, numbers in parts]).argsort().to(value.device)]
+        whole = _merge_tokens(pack, parts, lambda part: token_scores(model, part))
+        return whole[wanted.to(whole.device)]
     if core.packed:
         hidden = packed_forward(model, pack)
-        states = hidden.index_select(0, pack.last.to(hidden.device))
+        # a response's tokens lie one after another and end at `last`
+        first = pack.last[pack.token_response] - torch.bincount(pack.token_response)[pack.token_response] + 1
+        states = hidden.index_select(0, (first + pack.token_offset)[wanted].to(hidden.device))
     else:
-        states, places = read_plain(model, pack, False)
-        states = states.index_select(0, places.argsort().to(states.device))
-    scores = score(states)
-    scores = scores.to(torch.promote_types(scores.dtype, torch.float32))
-    return scores[:, 0] if scores.shape[1] == 1 else scores
+        states, places = read_plain(model, pack, True, shift=1)
+        back = torch.empty_like(places)
+        back[places] = torch.arange(len(places))
+        states = states.index_select(0, back[wanted].to(states.device))
+    return head_scores(model, states)

@@ -6,6 +6,7 @@ library and pyarrow only.
 
 from burnish.records.conventions import ReadResult, read_demonstrations, read_documents, read_preferences, read_prompts
 from burnish.records.nouns import (
+    GRADES,
     ROLES,
     STRENGTHS,
     Attribute,
@@ -21,6 +22,7 @@ from burnish.records.nouns import (
     Rollout,
     Sampling,
     Score,
+    Step,
     Weights,
     content_id,
     dropped,
@@ -30,6 +32,7 @@ from burnish.records.table import from_plain, read_parquet, schema, write_jsonl,
 from burnish.records.weights import context_length, model_config, weights_in
 
 __all__ = [
+    "GRADES",
     "ROLES",
     "STRENGTHS",
     "Attribute",
@@ -46,6 +49,7 @@ __all__ = [
     "Rollout",
     "Sampling",
     "Score",
+    "Step",
     "Weights",
     "content_id",
     "context_length",

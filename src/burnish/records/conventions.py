@@ -13,13 +13,14 @@
     prompt              prompt: text or messages                       prompt
 
     HelpSteer           prompt, response, and graded attributes        demonstration, prompt
+    stepwise            prompt, completions (a list), labels (a list)  demonstration, prompt
     text                text                                           document
 
 A message may say `"train": false` or `"weight": 0` (OpenAI): an assistant's message that is context only.
 Any of them may carry ability, language, checker, reference, task, difficulty, tags; a preference also strength (1 to
-4, or in words), margin, edited, annotator, and chosen_score and rejected_score (or score_chosen and score_rejected); a
-demonstration also score, or label (true or false), or attributes ({name: number}). Files end in .jsonl or .json, plain
-or gzipped, or in .parquet.
+4, or in words), margin, edited, annotator, chosen_score and rejected_score (or score_chosen and score_rejected), and
+chosen_grades and rejected_grades ({question: reply}, `GRADES`); a demonstration also score, or label (true or false),
+or attributes ({name: number}). Files end in .jsonl or .json, plain or gzipped, or in .parquet.
 """
 
 from __future__ import annotations
@@ -35,6 +36,7 @@ from typing import Any
 from burnish.errors import DataError
 from burnish.records.dialogues import CONVENTIONS, HELPSTEER, Dialogue, Row, Unfit, document_text
 from burnish.records.nouns import (
+    GRADES,
     STRENGTHS,
     Attribute,
     Candidate,
@@ -124,7 +126,7 @@ def _raw_rows(path: Path) -> Iterator[tuple[int, Row | str, str]]:
 
 _HOLDS = {
     Prompt: tuple(CONVENTIONS),
-    Demonstration: ("GSM8K", "prompt-completion", "HelpSteer", "messages", "ShareGPT", "Alpaca"),
+    Demonstration: ("GSM8K", "prompt-completion", "stepwise", "HelpSteer", "messages", "ShareGPT", "Alpaca"),
     Preference: ("preference", "Alpaca"),
     Document: ("text",),
 }
@@ -167,6 +169,23 @@ def _score(row: Row, role: str) -> float | None:
     """The score of an answer of a preference: chosen_score or score_chosen."""
     named = [n for n in (f"{role}_score", f"score_{role}") if row.get(n) is not None]
     return _number(row, named[0]) if named else None
+
+
+def _grades(row: Row, role: str) -> tuple[Attribute, ...]:
+    """The column chosen_grades, edited_grades or rejected_grades: replies in words, or as classes 0 to 2."""
+    given = row.get(f"{role}_grades") or {}
+    if not isinstance(given, dict) or not set(given) <= set(GRADES):
+        raise Unfit(f"{role}_grades must be an object with some of {', '.join(GRADES)}; found {given!r:.80}")
+    found = []
+    for name, value in given.items():
+        words = {word: place for place, word in enumerate(GRADES[name])}
+        grade = words.get(value.strip().lower().replace("_", " "), value) if isinstance(value, str) else value
+        if grade is None:
+            continue
+        if isinstance(grade, bool) or grade not in (0, 1, 2):
+            raise Unfit(f"{name} of {role}_grades must be 0 to 2 or one of {', '.join(words)}; found {value!r:.40}")
+        found.append(Attribute(name=name, value=float(grade)))
+    return tuple(found)
 
 
 def _strength(row: Row) -> int | None:
@@ -229,6 +248,7 @@ def _as_noun(cls: type, found: Dialogue, source: str) -> Any:
         more = {
             "score": _label(row),
             "attributes": _attributes(row),
+            "steps": found.steps,
             "difficulty": prompt.difficulty,
             "model": str(row.get("model") or ""),
         }
@@ -245,7 +265,10 @@ def _as_noun(cls: type, found: Dialogue, source: str) -> Any:
     return Preference(
         prompt=prompt.id,
         context=found.context,
-        candidates=tuple(Candidate(role=role, messages=said, score=_score(row, role)) for role, said in found.ranked),
+        candidates=tuple(
+            Candidate(role=role, messages=said, score=_score(row, role), grades=_grades(row, role))
+            for role, said in found.ranked
+        ),
         strength=_strength(row),
         margin=_number(row, "margin"),
         annotator=str(row.get("annotator") or source.rpartition(":")[0]),

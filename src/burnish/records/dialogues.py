@@ -11,7 +11,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from burnish.records.nouns import Message
+from burnish.records.nouns import Message, Step
 
 Row = dict[str, Any]
 # Names of speakers in the wild -> ours. `ipython` is whatever a tool printed.
@@ -29,10 +29,12 @@ class Unfit(Exception):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Dialogue:
-    """Any convention's row in one shape: turns that wait for an answer, the answer, the ranked answers (best first)."""
+    """Any convention's row in one shape: turns that wait for an answer, the answer (and its labelled steps, if it has
+    such), the ranked answers (best first)."""
 
     context: tuple[Message, ...]
     response: tuple[Message, ...] = ()
+    steps: tuple[Step, ...] = ()
     ranked: tuple[tuple[str, tuple[Message, ...]], ...] = ()
     extra: Row = field(default_factory=dict)
 
@@ -177,6 +179,25 @@ def _completion(row: Row) -> Dialogue:
     return Dialogue(context=context, response=response, extra=row)
 
 
+def _stepwise(row: Row) -> Dialogue:
+    """TRL's stepwise supervision: the steps of one answer, a line each, and what each is worth."""
+    texts, labels = row["completions"], row["labels"]
+    if not isinstance(texts, list) or not isinstance(labels, list) or not texts or len(texts) != len(labels):
+        raise Unfit("completions and labels must be lists of one length, a step and its label each")
+    steps: list[Step] = []
+    said = ""
+    for place, (given, label) in enumerate(zip(texts, labels, strict=True), 1):
+        text = _text(given, f"step {place}").strip()
+        if not text:
+            raise Unfit(f"step {place} is blank; write it, or delete it and its label")
+        if label is not None and (not isinstance(label, (bool, int, float)) or not 0 <= label <= 1):
+            raise Unfit(f"the label of step {place} must be true, false or from 0 to 1; found {label!r:.40}")
+        said += text if not said else "\n" + text
+        steps.append(Step(end=len(said), label=None if label is None else float(label)))
+    answer = (Message(role="assistant", content=said),)
+    return Dialogue(context=_messages(row["prompt"], "user"), response=answer, steps=tuple(steps), extra=row)
+
+
 def _rated(row: Row) -> Dialogue:
     context, response = _messages(row["prompt"], "user"), _messages(row["response"], "assistant")
     return Dialogue(context=context, response=response, extra=row)
@@ -202,6 +223,7 @@ CONVENTIONS: dict[str, tuple[tuple[str, ...], Callable[[Row], Dialogue]]] = {
     "GSM8K": (("question", "answer"), _gsm8k),
     "preference": (("chosen", "rejected"), _preference),
     "prompt-completion": (("prompt", "completion"), _completion),
+    "stepwise": (("prompt", "completions", "labels"), _stepwise),
     "HelpSteer": (("prompt", "response"), _rated),
     "messages": (("messages",), _turns("messages")),
     "ShareGPT": (("conversations",), _turns("conversations")),

@@ -15,6 +15,14 @@ from typing import Any
 
 ROLES = ("system", "user", "assistant", "ipython")
 STRENGTHS = {1: "marginally better", 2: "slightly better", 3: "better", 4: "significantly better"}
+# What people are asked of one answer by itself, and the three replies in the order of their classes 0, 1, 2 (Apple,
+# arXiv:2407.21075; spec B.1). The replies on verbosity are unverified.
+GRADES = {
+    "instruction_following": ("major issue", "minor issue", "no issue"),
+    "verbosity": ("too verbose", "too short", "just right"),
+    "truthfulness": ("major issue", "minor issue", "no issue"),
+    "harmlessness": ("major issue", "minor issue", "no issue"),
+}
 
 
 _LEAVES = frozenset({str, int, float, bool, type(None)})
@@ -48,7 +56,7 @@ def plain(value: Any) -> Any:
         return value
     found = {name: plain(getattr(value, name)) for name in names}
     for name, default in later_fields(type(value)).items():
-        if found[name] == default:
+        if found[name] == plain(default):
             del found[name]
     return found
 
@@ -61,7 +69,7 @@ def content_id(value: Any) -> str:
 
 def _fill_id(row: Any) -> None:
     if not row.id:
-        data = {n: plain(getattr(row, n)) for n in _field_names(type(row)) or () if n != "id"}
+        data = {name: value for name, value in plain(row).items() if name != "id"}
         object.__setattr__(row, "id", content_id([type(row).__name__, data]))
 
 
@@ -198,6 +206,17 @@ class Attribute:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Step:
+    """One reasoning step of an answer: where its text ends, in characters of the last message, and its label.
+
+    `label` is 0 (wrong) to 1 (right), or None where nobody labelled it.
+    """
+
+    end: int
+    label: float | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Demonstration:
     """A dialogue and the answer to imitate.
 
@@ -207,6 +226,7 @@ class Demonstration:
         model: content id of the weights that wrote the target.
         score: the reward it was chosen by, or the label it came with (1 good, 0 bad), if any.
         attributes: what people graded it for, if they did.
+        steps: the steps of its last message in their order, where they are labelled one by one.
         source: the rule that made the row (rejection sampling, a file, ...).
     """
 
@@ -218,6 +238,7 @@ class Demonstration:
     model: str = ""
     score: float | None = None
     attributes: tuple[Attribute, ...] = ()
+    steps: tuple[Step, ...] = field(default=(), metadata=LATER)
     difficulty: float | None = None
     round: int = 0
     parents: tuple[str, ...] = ()
@@ -254,6 +275,7 @@ class Candidate:
         role: edited, chosen or rejected.
         response: id of the response row it was, if it was one.
         score: its reward or absolute score, where the source has one.
+        grades: classes (`GRADES`) of the answer by itself, where the source has them; any of the four may be missing.
     """
 
     role: str
@@ -261,6 +283,7 @@ class Candidate:
     response: str = ""
     model: str = ""
     score: float | None = None
+    grades: tuple[Attribute, ...] = field(default=(), metadata=LATER)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -6,7 +6,7 @@ collation, never a trainer.
 """
 
 from burnish.train.batch import Example, encode_all, optimiser_batches, packs, take_rows
-from burnish.train.methods import METHODS, train_rows
+from burnish.train.methods import METHODS, train_iterations, train_rows
 from burnish.train.optim import Optimiser, learning_rate
 from burnish.train.prepare_chat import check_stop_trained, give_chat, stop_probability
 from burnish.train.session import Loop, Session, open_session
@@ -31,6 +31,7 @@ __all__ = [
     "take_rows",
     "tracker",
     "train_dpo",
+    "train_iterations",
     "train_reward",
     "train_rows",
     "train_sft",

@@ -21,6 +21,7 @@ from burnish.runs import Outcome
 TOO_LONG = "longer than the context"
 TOO_FEW = "fewer than two candidates"
 MALFORMED = "not a well-formed dialogue"
+EQUAL = "equal answers"
 UNTRAINED = "nothing in it is trained"
 
 
@@ -139,6 +140,9 @@ def encode_all(
         except Untrained as untrained:
             lost.append(dropped(row, UNTRAINED, str(untrained)))
             continue
+        if len(set(example.row.responses)) < len(example.row.responses):
+            lost.append(dropped(row, EQUAL, "two of its answers are the same tokens"))
+            continue
         longest = len(example.row.prompt) + max(len(r) for r in example.row.responses)
         length = longest if isolate else example.tokens
         if length > max_length:
@@ -159,8 +163,8 @@ def check_left(examples: Sequence[Example], lost: Sequence[Dropped], *, rows: in
     if not examples or unwanted > refuse_above * rows:
         said = f"; the first: {lost[0].reason} ({lost[0].detail}), row {lost[0].parents[0]}" if lost else ""
         raise DataError(
-            f"{len(lost)} of {rows} training rows were dropped, and {len(examples)} are left{said}. Give shorter "
-            "rows, raise max_length up to the model's context, or raise refuse_above"
+            f"{len(lost)} of {rows} training rows were dropped, and {len(examples)} are left{said}. Mend such "
+            "rows, raise max_length up to the model's context if they are long, or raise refuse_above"
         )
 
 
@@ -181,6 +185,22 @@ def optimiser_batches(examples: Sequence[Example], *, batch_rows: int, epochs: i
     """
     stream = [index for epoch in range(epochs) for index in epoch_order(examples, seed=seed, epoch=epoch)]
     return [stream[start : start + batch_rows] for start in range(0, len(stream), batch_rows)]
+
+
+def prompt_batches(examples: Sequence[Example], *, batch_prompts: int, epochs: int, seed: int) -> list[list[int]]:
+    """As `optimiser_batches`, with all rows of a prompt next to each other and a batch of `batch_prompts` prompts.
+
+    Self-Contrast (spec G12): a batch of 128 prompts holds the k pairs of each, so there are as many steps for any k. In
+    an epoch's order a prompt stands where its first row stands.
+    """
+    stream: list[list[int]] = []
+    for epoch in range(epochs):
+        together: dict[tuple[int, ...], list[int]] = {}
+        for index in epoch_order(examples, seed=seed, epoch=epoch):
+            together.setdefault(examples[index].row.prompt, []).append(index)
+        stream += together.values()
+    cut = (stream[start : start + batch_prompts] for start in range(0, len(stream), batch_prompts))
+    return [[index for rows in batch for index in rows] for batch in cut]
 
 
 def packs(examples: Sequence[Example], *, budget: int) -> Iterator[list[Example]]:

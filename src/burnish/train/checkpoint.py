@@ -16,6 +16,9 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from burnish.errors import ModelError
+from burnish.records import Weights
+
 SECONDS = 20.0  # plumbing: how much work a kill may cost when no number of steps is asked for
 
 
@@ -47,12 +50,14 @@ def read_tensors(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
 class Progress:
     """Metrics and checkpoints of one training run in a folder that outlives a kill (or nowhere, when there is none)."""
 
-    def __init__(self, scratch: Path | None, *, checkpoint_steps: int | None) -> None:
+    def __init__(self, scratch: Path | None, *, checkpoint_steps: int | None, base: Weights) -> None:
         """Args:
         scratch: where it is kept; None keeps metrics in memory and writes no checkpoint.
         checkpoint_steps: optimiser steps between checkpoints; None writes one about every `SECONDS`.
+        base: where the training starts; a checkpoint of another start is not gone on with.
         """
         self.scratch = scratch
+        self.base = base
         self.every = checkpoint_steps
         self.lines: list[str] = []
         self.last = time.monotonic()
@@ -62,10 +67,19 @@ class Progress:
         return self.scratch / "training.safetensors" if self.scratch else None
 
     def resume(self) -> tuple[dict[str, Tensor], dict[str, Any]] | None:
-        """The last checkpoint, and the metrics cut back to it; None at a first start."""
+        """The last checkpoint, and the metrics cut back to it; None at a first start.
+
+        Raises:
+            ModelError: it belongs to a training of another base.
+        """
         if self.path is None or not self.path.exists():
             return None
         tensors, note = read_tensors(self.path)
+        if note["base"] != self.base.id:
+            raise ModelError(
+                f"{self.path} belongs to a training that started from the weights {note['base']}, and {self.base.path} "
+                f"holds {self.base.id}; give the old base, or remove {self.scratch} to start again"
+            )
         self.lines = note["metrics"]
         return tensors, note
 
@@ -82,7 +96,8 @@ class Progress:
     def save(self, step: int, state: Mapping[str, Tensor], totals: Mapping[str, Any]) -> None:
         """Write a checkpoint: `step` updates are done."""
         if self.path is not None:
-            write_tensors(self.path, state, {"step": step, "totals": dict(totals), "metrics": self.lines})
+            note = {"step": step, "base": self.base.id, "totals": dict(totals), "metrics": self.lines}
+            write_tensors(self.path, state, note)
         self.last = time.monotonic()
 
     def publish(self, folder: Path | None) -> None:

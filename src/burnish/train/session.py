@@ -21,16 +21,13 @@ from burnish.models import load_causal, load_reward, new_reward, prepare
 from burnish.protocols import Work
 from burnish.records import Dropped, Weights
 from burnish.runs import compute
-from burnish.train.batch import Example, packs
+from burnish.train.batch import Example, packs, prompt_batches
 from burnish.train.checkpoint import Progress, finite
-from burnish.train.objectives import Method, Place
+from burnish.train.objectives import HEAD_SPREAD, Method, Place
 from burnish.train.optim import Optimiser, check_schedule, learning_rate
 from burnish.train.optim.adamw import BETAS, FLOOR
 from burnish.train.optim.adapters import add_lora
 from burnish.train.prepare_chat import padding_id
-
-# ASSUMED: a reward head that starts small, so that the first steps learn an order instead of unlearning a random one.
-HEAD_SPREAD = 0.01
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -40,12 +37,13 @@ class Loop:
     Args:
         lr: peak learning rate.
         epochs: how often each row is seen.
-        batch_rows: rows (pairs, for DPO) of an optimiser batch.
+        batch_rows: rows (pairs, for DPO) of an optimiser batch; prompts with all their rows, if `batch_of` says so.
         warmup: share of the steps that warm up.
         schedule: `cosine` to the floor, `linear` to 0, or `constant`.
         seed: orders the rows and draws a new reward head.
         weight_decay: decoupled, on matrices only.
         clip: largest gradient norm; None does not clip.
+        batch_of: `rows` or `prompts`: what `batch_rows` counts.
         max_length: tokens of a prompt with one answer; None is the model's context.
         format: a lab's chat format in place of the tokenizer's own template.
         refuse_above: share of dropped rows above which training is refused.
@@ -65,6 +63,7 @@ class Loop:
     seed: int
     weight_decay: float
     clip: float | None
+    batch_of: str = "rows"
     max_length: int | None = None
     format: str | None = None
     refuse_above: float = 1.0
@@ -77,6 +76,8 @@ class Loop:
 
     def __post_init__(self) -> None:
         check_schedule(schedule=self.schedule, warmup=self.warmup, lr=self.lr)
+        if self.batch_of not in ("rows", "prompts"):
+            raise SettingsError(f"batch_of is {self.batch_of!r}; a batch is of rows or of prompts")
         for name in ("epochs", "batch_rows", "pack_tokens"):
             if getattr(self, name) < 1:
                 raise SettingsError(f"{name} is {getattr(self, name)}; it must be at least 1")
@@ -197,6 +198,14 @@ def _load(base: Weights, method: Method, seed: int, chat: Chat) -> torch.nn.Modu
             f"{base.path} gives an answer {heads} scores, and this method trains {method.heads}; start from a reward "
             "model of the same kind, or from a causal model"
         )
+    reads = getattr(model.config, "score_reads", "response")
+    if base.kind == "reward" and reads != method.reads:
+        raise ModelError(
+            f"{base.path} scores each {reads} and this method trains the score of a {method.reads}; start from a "
+            "reward model of the same kind, or from a causal model"
+        )
+    if method.reads != "response":
+        model.config.score_reads = method.reads
     model.config.pad_token_id = model.config.get_text_config().pad_token_id = padding_id(chat, model)
     return model
 
@@ -224,6 +233,15 @@ def _own_memory(model: torch.nn.Module) -> None:
     """Copy parameters out of the mapped file they were loaded from: aligned memory is faster and has one rounding."""
     for parameter in model.parameters():
         parameter.data = parameter.data.clone()
+
+
+def _batches(method: Method, examples: Sequence[Example], loop: Loop) -> list[list[int]]:
+    how = {"epochs": loop.epochs, "seed": loop.seed}
+    if loop.batch_of == "prompts":
+        if method.raw:
+            raise SettingsError("raw text has no prompts; set batch_of=rows")
+        return prompt_batches(examples, batch_prompts=loop.batch_rows, **how)
+    return method.batches(examples, batch_rows=loop.batch_rows, **how)
 
 
 def open_session(
@@ -257,9 +275,9 @@ def open_session(
         loop=loop,
         examples=examples,
         lost=lost,
-        batches=method.batches(examples, batch_rows=loop.batch_rows, epochs=loop.epochs, seed=loop.seed),
+        batches=_batches(method, examples, loop),
         optimiser=Optimiser(model, weight_decay=loop.weight_decay, clip=loop.clip, beta2=loop.beta2),
-        progress=Progress(scratch, checkpoint_steps=loop.checkpoint_steps),
+        progress=Progress(scratch, checkpoint_steps=loop.checkpoint_steps, base=base),
         place=place,
         totals={"tokens": 0, "computed_tokens": 0},
         notices=notices,

@@ -6,11 +6,13 @@ A kill anywhere resumes to the same bits on a CPU; `session` holds what is under
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import torch
 
+from burnish.losses import dpo_loss
 from burnish.models import save_model
 from burnish.protocols import Work
 from burnish.records import Demonstration, Document, Preference, Weights
@@ -58,7 +60,8 @@ def train_dpo(
         reference: the frozen reference; the starting policy unless given (ASSUMED, spec §3.5).
         loop: the fields of `Loop`; see `fit`.
     """
-    method = Contrast(beta=beta, nll_weight=nll_weight, reference=reference)
+    loss = partial(dpo_loss, beta=beta, nll_weight=nll_weight)
+    method = Contrast(loss=loss, reference=reference)
     return fit(policy, rows, method=method, loop=Loop.of(loop), work=work)
 
 

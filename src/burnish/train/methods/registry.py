@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from functools import partial
+from pathlib import Path
 from typing import Any
 
-from burnish.errors import ModelError, SettingsError
-from burnish.losses import critique_dpo_loss, dpo_loss, ipo_loss
+from burnish.curate import BALANCED, balance_lengths
+from burnish.errors import DataError, ModelError, SettingsError
+from burnish.losses import critique_dpo_loss, dpo_loss, ipo_loss, rpo_loss
 from burnish.protocols import Work
 from burnish.records import Demonstration, Document, Preference, Weights
-from burnish.runs import Outcome, nearest
+from burnish.runs import Outcome, Run, Runtime, nearest
 from burnish.train.methods.settings import (
     AnchoredReward,
     AttributeReward,
@@ -27,6 +30,7 @@ from burnish.train.methods.settings import (
     Rpo,
     Sft,
     SoftReward,
+    StepReward,
 )
 from burnish.train.objectives import (
     AnchoredRanking,
@@ -41,6 +45,7 @@ from burnish.train.objectives import (
     Ranking,
     RewardAware,
     SoftRanking,
+    Steps,
 )
 from burnish.train.session import Loop
 from burnish.train.supervised import fit
@@ -49,12 +54,21 @@ from burnish.train.tracking import Track
 
 @dataclass(frozen=True)
 class Known:
-    """A method by name: the noun it reads, its settings, how it is built from them, and whether it needs a teacher."""
+    """A method by name.
+
+    Args:
+        noun: what it reads.
+        settings: the class of its settings.
+        build: makes it from them.
+        teacher: whether it needs one.
+        iterations: how often a report runs it, each time from the result of the time before and against it.
+    """
 
     noun: type
     settings: type[Any]
     build: Callable[..., Method]
     teacher: bool = False
+    iterations: int = 1
 
 
 def _dpo(s: Dpo) -> Method:
@@ -71,6 +85,11 @@ def _ipo(s: Ipo) -> Method:
 def _critique(s: CritiqueDpo) -> Method:
     loss = partial(critique_dpo_loss, beta=s.beta, dpo_weight=s.dpo_weight, ce_weight=s.ce_weight)
     return Contrast(loss=loss, mask_formatting=s.mask_formatting)
+
+
+def _rpo(s: Rpo) -> Method:
+    loss = partial(rpo_loss, beta=s.beta, eta=s.eta, distance=s.distance, sft_weight=s.sft_weight)
+    return RewardAware(loss=loss, mask_formatting=s.mask_formatting)
 
 
 def _anchored(s: AnchoredReward) -> Method:
@@ -97,20 +116,15 @@ METHODS: dict[str, Known] = {
         lambda s: Imitation(weighting=s.weighting, noise=s.noise, seed=s.seed, train_on=s.train_on),
     ),
     "reward": Known(Preference, Reward, lambda s: Ranking(margin=s.margin, penalty=s.penalty, isolate=s.isolate)),
-    "reward-soft": Known(Preference, SoftReward, lambda s: SoftRanking()),
+    "reward-soft": Known(Preference, SoftReward, lambda s: SoftRanking(grade_weight=s.grade_weight)),
     "reward-anchored": Known(Preference, AnchoredReward, _anchored),
     "reward-attributes": Known(Demonstration, AttributeReward, lambda s: Attributes(names=s.names)),
     "reward-pointwise": Known(Demonstration, PointwiseReward, lambda s: Pointwise()),
+    "reward-steps": Known(Demonstration, StepReward, lambda s: Steps()),
     "dpo": Known(Preference, Dpo, _dpo),
     "ipo": Known(Preference, Ipo, _ipo),
     "critique-dpo": Known(Preference, CritiqueDpo, _critique),
-    "rpo": Known(
-        Preference,
-        Rpo,
-        lambda s: RewardAware(
-            beta=s.beta, eta=s.eta, distance=s.distance, sft_weight=s.sft_weight, mask_formatting=s.mask_formatting
-        ),
-    ),
+    "rpo": Known(Preference, Rpo, _rpo, iterations=3),  # Nemotron-4 §3.3.2
     "kto": Known(
         Demonstration,
         KtoSettings,
@@ -122,6 +136,47 @@ METHODS: dict[str, Known] = {
         ),
     ),
 }
+
+
+def train_iterations(
+    run: Run,
+    base: Weights,
+    rows: Sequence[Any],
+    *,
+    method: str,
+    iterations: int | None = None,
+    track: Track | None = None,
+    **how: Any,
+) -> Weights:
+    """Train with a method several times, each a step of `run`: `METHOD-1`, `METHOD-2`, ..., or `METHOD` if it is one.
+
+    Each starts from the result of the one before, which is also its frozen reference (Nemotron-4 §3.3.2, spec A.19),
+    with a fresh optimiser and schedule (ASSUMED), on the same rows in the same order (ASSUMED).
+
+    Args:
+        iterations: None is what the method's report has: 3 for `rpo`, 1 for the others.
+        track: told of every step, numbered on through the iterations.
+        how: teacher and settings, as `train_rows`.
+
+    Returns:
+        The weights of the last.
+
+    Raises:
+        SettingsError: less than one iteration, or as `train_rows`.
+    """
+    count, done = METHODS[method].iterations if iterations is None else iterations, 0
+    if count < 1:
+        raise SettingsError(f"iterations is {count}; a method runs at least once")
+    for number in range(1, count + 1):
+        name = method if count == 1 else f"{method}-{number}"
+        told = track and _numbered_on(track, done)
+        base = run.step(name, train_rows, base, rows, method=method, track=Runtime(told), **how)
+        done += len((Path(base.path) / "metrics.jsonl").read_text("utf-8").splitlines())
+    return base
+
+
+def _numbered_on(track: Track, done: int) -> Track:
+    return lambda told: track({**told, "step": told["step"] + done})
 
 
 def train_rows(
@@ -159,4 +214,35 @@ def train_rows(
     if built.kind == "causal" and base.kind != "causal":
         raise ModelError(f"{base.path} is a {base.kind} model; {method} trains a causal one")
     shared = {f.name: getattr(chosen, f.name) for f in fields(Optimisation)}
-    return fit(base, rows, method=built, loop=Loop(**shared), work=work, track=track)
+    left = balance_rows(base, rows, width=chosen.balance, seed=chosen.seed) if getattr(chosen, "balance", 0) else None
+    taken = rows if left is None else left.rows
+    done = fit(base, taken, method=built, loop=Loop(**shared), work=work, track=track)
+    return done if left is None else merged(left, done)
+
+
+def balance_rows(base: Weights, rows: Sequence[Preference], *, width: int, seed: int) -> Outcome:
+    """`curate.balance_lengths` in tokens of `base`; rows that it cannot read stay, for the loop to drop and count.
+
+    Raises:
+        DataError: no row is left.
+    """
+    found = balance_lengths(rows, width=width, seed=seed, tokenizer=base)
+    lost = [one for one in found.dropped if one.reason == BALANCED]
+    gone = Counter(one.parents[0] for one in lost)
+    kept = []
+    for row in rows:
+        if gone[row.id]:
+            gone[row.id] -= 1
+        else:
+            kept.append(row)
+    if not kept:
+        raise DataError(
+            f"no pair is left of {len(rows)}: the longer answer always wins, or never; set balance=0 or wider"
+        )
+    return Outcome(rows=kept, dropped=lost, taken=len(rows), metrics=found.metrics)
+
+
+def merged(first: Outcome, then: Outcome) -> Outcome:
+    """The books of two passes over rows as one."""
+    lost = [*first.dropped, *then.dropped]
+    return replace(then, dropped=lost, taken=len(lost) + (then.kept or 0), metrics={**then.metrics, **first.metrics})

@@ -17,6 +17,7 @@ class Optimisation:
     lr: float = 1e-5  # Llama 3 §4.1.3, §4.1.4: SFT and DPO
     epochs: int = 1  # ASSUMED: reports give steps
     batch_rows: int = 128  # ASSUMED: not reported
+    batch_of: str = "rows"  # or prompts: all rows of 128 prompts a batch (Self-Contrast, arXiv:2404.00604)
     schedule: str = "cosine"  # ASSUMED: to the floor; or linear, constant
     floor: float = 0.1  # ASSUMED: share of the peak that the cosine ends at
     warmup: float = 0.03  # ASSUMED: share of the steps
@@ -63,11 +64,14 @@ class Reward(Optimisation):
     margin: bool = False  # Llama 3 §4.1.2 drops it; true reads the column margin (Llama 2, arXiv:2307.09288 eq. 2)
     penalty: float = 0.0  # ASSUMED: weight of the squared scores (ChatGLM-RLHF, arXiv:2404.00934, gives the form only)
     isolate: bool = True  # ASSUMED: each answer of a row sees the prompt and itself alone
+    balance: int = 0  # ChatGLM-RLHF: in buckets this wide (ASSUMED, in tokens) the longer wins as often; 0 does not
 
 
 @dataclass(frozen=True, kw_only=True)
 class SoftReward(Optimisation):
-    """Bradley-Terry with a soft label by strength: 0.95, 0.85, 0.75, 0.65 (AFM, arXiv:2407.21075)."""
+    """Bradley-Terry with a soft label by strength, 0.95, 0.85, 0.75, 0.65, and graded heads (AFM, arXiv:2407.21075)."""
+
+    grade_weight: float = 0.1  # ASSUMED: undisclosed; weight of the loss of the graded heads; 0 trains none
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -89,6 +93,11 @@ class AttributeReward(Optimisation):
 @dataclass(frozen=True, kw_only=True)
 class PointwiseReward(Optimisation):
     """Binary cross-entropy on answers labelled good or bad (DeepSeek-V2, arXiv:2405.04434; the form is ASSUMED)."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class StepReward(Optimisation):
+    """Binary cross-entropy on labelled reasoning steps (Llama 3 §4.3.3; Math-Shepherd, arXiv:2312.08935)."""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -6,12 +6,13 @@ A method is a loss plus a collation; the loop in `supervised` is the same for al
 from burnish.train.objectives.contrast import Contrast, Kto, RewardAware
 from burnish.train.objectives.distillation import Distillation
 from burnish.train.objectives.imitation import Imitation
-from burnish.train.objectives.method import Method, Place
+from burnish.train.objectives.method import HEAD_SPREAD, Method, Place
 from burnish.train.objectives.pretraining import Pretraining
 from burnish.train.objectives.ranking import AnchoredRanking, Ranking, SoftRanking
-from burnish.train.objectives.rating import Attributes, Pointwise
+from burnish.train.objectives.rating import Attributes, Pointwise, Steps
 
 __all__ = [
+    "HEAD_SPREAD",
     "AnchoredRanking",
     "Attributes",
     "Contrast",
@@ -25,4 +26,5 @@ __all__ = [
     "Ranking",
     "RewardAware",
     "SoftRanking",
+    "Steps",
 ]

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from burnish.chat import Chat
 from burnish.errors import DataError
-from burnish.losses import PairSums, dpo_loss, kto_loss, pair_sums, response_sums, rpo_loss
+from burnish.losses import PairSums, kto_loss, pair_sums, response_sums
 from burnish.models import load_causal
 from burnish.records import Demonstration, Preference, Weights
 from burnish.train.batch import Example, encode_demonstration, encode_pair, epoch_order, packs
@@ -66,7 +66,8 @@ class Referenced(Method):
     def after(self, model: nn.Module, examples: Sequence[Example], place: Place) -> dict[str, Any]:
         # the probability to stop must not fall (spec §3.5, check)
         after = stopping(model, examples, place)
-        return {"stop_probability_before": self.stop_before, "stop_probability_after": after}
+        told = {"stop_probability_before": self.stop_before, "stop_probability_after": after}
+        return {**told, "reference": (self.reference or place.base).id}
 
 
 @dataclass(slots=True, kw_only=True)
@@ -74,13 +75,10 @@ class Contrast(Referenced):
     """DPO and its family: one loss over the pairs of the batch, which are its units.
 
     Args:
-        beta, nll_weight: of `dpo_loss`, when no `loss` is given.
-        loss: a function of (sums, pairs=...), such as `functools.partial(ipo_loss, beta=0.1, normalise=True)`.
+        loss: a function of (sums, pairs=...), such as `functools.partial(dpo_loss, beta=0.1, nll_weight=0.2)`.
     """
 
-    beta: float = 0.1
-    nll_weight: float = 0.0
-    loss: PairLoss | None = None
+    loss: PairLoss
 
     def encode(self, chat: Chat, row: Preference) -> Example:
         return encode_pair(chat, row)
@@ -91,24 +89,16 @@ class Contrast(Referenced):
 
     def settle(self, sums: PairSums, examples: Sequence[Example], units: int) -> Part:
         """The loss of these pairs."""
-        if self.loss is not None:
-            return self.loss(sums, pairs=units)
-        return dpo_loss(sums, pairs=units, beta=self.beta, nll_weight=self.nll_weight)
+        return self.loss(sums, pairs=units)
 
 
 @dataclass(slots=True, kw_only=True)
 class RewardAware(Contrast):
-    """RPO (Nemotron-4, spec A.19): the gap of the implicit rewards is drawn to the gap of the given ones.
+    """RPO (Nemotron-4, spec A.19): `loss` also sees the given rewards, and draws the implicit ones to their gap.
 
     Args:
-        eta: scale of the given rewards.
-        distance: `backward`, `forward` or `squared`.
-        sft_weight: weight of the chosen answer's summed negative log-likelihood.
+        loss: a function of (sums, chosen rewards, rejected rewards, pairs=...), such as a partial of `rpo_loss`.
     """
-
-    eta: float = 1.0
-    distance: str = "backward"
-    sft_weight: float = 0.0
 
     def encode(self, chat: Chat, row: Preference) -> Example:
         best, worst = row.candidates[0], row.candidates[-1]
@@ -119,8 +109,7 @@ class RewardAware(Contrast):
 
     def settle(self, sums: PairSums, examples: Sequence[Example], units: int) -> Part:
         chosen, rejected = column(examples, sums.chosen.device).view(len(examples), 2).unbind(1)
-        how = {"beta": self.beta, "eta": self.eta, "distance": self.distance, "sft_weight": self.sft_weight}
-        return rpo_loss(sums, chosen, rejected, pairs=units, **how)
+        return self.loss(sums, chosen, rejected, pairs=units)
 
 
 @dataclass(slots=True, kw_only=True)

@@ -19,6 +19,9 @@ from burnish.train.prepare_chat import stop_probability
 
 Part = tuple[Tensor, dict[str, Tensor]]
 
+# ASSUMED: a reward head that starts small, so that the first steps learn an order instead of unlearning a random one.
+HEAD_SPREAD = 0.01
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Place:
@@ -36,12 +39,14 @@ class Place:
 class Method:
     """One training method, as the loop sees it: a loss plus a collation. A subclass says what differs.
 
-    `kind` is what is trained, a `causal` model or a `reward` model with `heads` numbers a response. `isolate` False
-    reads a row as one causal run, where an answer sees those before it. `raw` rows are text without a chat format.
+    `kind` is what is trained, a `causal` model or a `reward` model with `heads` numbers a `response`, or a `step` of it
+    (`reads`). `isolate` False reads a row as one causal run, where an answer sees those before it. `raw`
+    rows are text without a chat format.
     """
 
     kind = "causal"
     heads = 1
+    reads = "response"
     isolate = True
     raw = False
 

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -12,18 +13,24 @@ from torch import Tensor, nn
 from burnish.chat import Chat
 from burnish.errors import DataError, SettingsError
 from burnish.losses import (
+    LEVEL_TARGETS,
+    UNGRADED,
     anchored_reward_loss,
     graded_reward_loss,
+    level_sums,
     level_targets,
+    optimum_margin,
     ordered_pairs,
     penalised_reward_loss,
     reward_loss,
     scaled_scores,
 )
-from burnish.models import build_pack, response_scores
-from burnish.records import Preference
-from burnish.train.batch import Example, encode_ranking
-from burnish.train.objectives.method import Method, Part, column
+from burnish.models import add_grades, build_pack, grade_logits, head_scores, response_scores, response_states
+from burnish.records import GRADES, STRENGTHS, Preference
+from burnish.train.batch import Example, encode_ranking, packs
+from burnish.train.objectives.method import HEAD_SPREAD, Method, Part, Place, column
+
+CLASSES = 3  # of each of GRADES
 
 
 def scores_of(model: nn.Module, examples: Sequence[Example], *, share_prefix: bool, isolate: bool) -> Tensor:
@@ -75,34 +82,97 @@ class Ranking(Method):
 
 @dataclass(slots=True, kw_only=True)
 class SoftRanking(Method):
-    """Bradley-Terry with a soft label by the row's strength (AFM, spec B.2). Unit: the rows of the batch.
+    """Bradley-Terry with a soft label by the row's strength, and graded heads (AFM, spec B.2). Unit: the rows.
 
-    The report's four graded heads need grades that no file convention carries; `losses.graded_reward_loss` has them.
+    Where a row of the training has grades (`records.GRADES`), the model gets four graded heads beside its score, which
+    regularise it; a grade that is missing has no gradient. Without any grade the score is trained alone.
+
+    Args:
+        grade_weight: lambda, the weight of the grading loss.
     """
 
+    grade_weight: float = 0.1
+    graded: bool = False
     share_prefix: bool = True
     kind = "reward"
 
+    def __post_init__(self) -> None:
+        if self.grade_weight < 0:
+            raise SettingsError(f"grade_weight is {self.grade_weight}; it must be 0 (no graded heads) or more")
+
     def encode(self, chat: Chat, row: Preference) -> Example:
         try:
-            (target,) = level_targets([row.strength]).tolist()
+            level_targets([row.strength])
         except DataError as error:
             raise DataError(f"row {row.id}: {error}") from error
-        return replace(encode_ranking(chat, row), values=(target,))
+        example = encode_ranking(chat, row)
+        grades = [grade for rank in example.ranks for grade in _grades(row, rank)]
+        return replace(example, values=(float(row.strength or 0), *grades))
+
+    def before(self, model: nn.Module, examples: Sequence[Example], place: Place) -> None:
+        self.graded = self.grade_weight > 0 and any(not math.isnan(v) for e in examples for v in e.values[1:])
+        if self.graded and getattr(model, "grades", None) is None:
+            add_grades(model, list(GRADES), classes=CLASSES, seed=place.seed, spread=HEAD_SPREAD)
 
     def part(self, model: nn.Module, examples: Sequence[Example], units: int) -> Part:
-        scores = scores_of(model, examples, share_prefix=self.share_prefix, isolate=True).flatten()
-        ranks = [e.ranks for e in examples]
-        better, worse, weight = (t.to(scores.device) for t in ordered_pairs(ranks))
-        pairs = torch.tensor([len(ordered_pairs([rank])[0]) for rank in ranks], device=scores.device)
+        states = response_states(model, build_pack([e.row for e in examples], share_prefix=self.share_prefix))
+        scores = head_scores(model, states).flatten()
+        better, worse, weight, strengths = self._pairs(examples, scores.device)
+        given = torch.tensor([v for e in examples for v in e.values[1:]], dtype=torch.float64, device=scores.device)
+        grades = given.nan_to_num(UNGRADED).long().view(len(scores), len(GRADES))
         loss, sums = graded_reward_loss(
             scores, better, worse, weight, rows=units,
-            targets=column(examples, scores.device).repeat_interleave(pairs),
-            grade_logits=scores.new_zeros(len(scores), 0, 3),
-            grades=torch.zeros(len(scores), 0, dtype=torch.int64, device=scores.device),
-            grade_weight=0.0,
+            targets=level_targets(strengths.tolist()),
+            grade_logits=grade_logits(model, states) if self.graded else scores.new_zeros(len(scores), 0, CLASSES),
+            grades=grades if self.graded else grades[:, :0],
+            grade_weight=self.grade_weight if self.graded else 0.0,
         )  # fmt: skip
-        return loss, {name: sums[name] for name in ("accuracy", "margin")}
+        names = ("accuracy", "margin", "grading", "grade_accuracy", "graded") if self.graded else ("accuracy", "margin")
+        return loss, {name: sums[name] for name in names}
+
+    def _pairs(self, examples: Sequence[Example], device: torch.device) -> tuple[Tensor, ...]:
+        """`ordered_pairs` of the examples, and the strength of each pair: its row's."""
+        ranks = [e.ranks for e in examples]
+        strengths = torch.tensor([int(e.values[0]) for e in examples])
+        each = strengths.repeat_interleave(torch.tensor([len(ordered_pairs([rank])[0]) for rank in ranks]))
+        return tuple(t.to(device) for t in (*ordered_pairs(ranks), each))
+
+    def metrics(self, sums: Mapping[str, float], units: int) -> dict[str, float]:
+        """Means over the rows; of the grades, the share that is hit."""
+        told = {name: sums[name] / units for name in ("accuracy", "margin", "grading") if name in sums}
+        return told | ({"grade_accuracy": sums["grade_accuracy"] / max(1.0, sums["graded"])} if self.graded else {})
+
+    def after(self, model: nn.Module, examples: Sequence[Example], place: Place) -> dict[str, Any]:
+        """By level, on the rows trained on: pairs, share in the right order, mean margin and the one to reach."""
+        total: dict[str, float] = {}
+        for part in packs(examples, budget=place.pack_tokens):
+            scores = scores_of(model, part, share_prefix=True, isolate=True).flatten()
+            better, worse, _, strengths = self._pairs(part, scores.device)
+            for name, value in level_sums(scores, better, worse, strengths).items():
+                total[name] = total.get(name, 0.0) + value.item()
+        levels = {}
+        for level, target in LEVEL_TARGETS.items():
+            if count := total[f"pairs_level_{level}"]:
+                share, margin = (total[f"{name}_level_{level}"] / count for name in ("right", "margin"))
+                told = {"pairs": int(count), "accuracy": share, "margin": margin}
+                levels[STRENGTHS[level]] = {**told, "optimum": optimum_margin(target)}
+        return {"levels": levels}
+
+
+def _grades(row: Preference, rank: int) -> list[float]:
+    """The class of each of `GRADES` for one answer; NaN where there is none.
+
+    Raises:
+        DataError: a grade that is no class, or a question that is not asked.
+    """
+    given = {grade.name: grade.value for grade in row.candidates[rank].grades}
+    for name, value in given.items():
+        if name not in GRADES or value not in range(CLASSES):
+            raise DataError(
+                f"row {row.id}: the grade {name} = {value:g} of its {row.candidates[rank].role} answer is none; give "
+                f"0, 1 or 2 for {', '.join(GRADES)}"
+            )
+    return [given.get(name, math.nan) for name in GRADES]
 
 
 @dataclass(slots=True, kw_only=True)

@@ -11,6 +11,7 @@ from torch import nn
 from burnish.errors import SettingsError
 
 FOLDER = "adapter"  # beside the merged weights, in peft's own layout
+HEADS = ("score", "grades")  # of reward models; trained whole
 
 
 def add_lora(model: nn.Module, *, rank: int, alpha: float | None, seed: int) -> list[str]:
@@ -37,7 +38,7 @@ def add_lora(model: nn.Module, *, rank: int, alpha: float | None, seed: int) -> 
     names = [
         name
         for name, module in model.named_modules()
-        if isinstance(module, nn.Linear) and module is not head and not name.startswith("score")
+        if isinstance(module, nn.Linear) and module is not head and not name.startswith(HEADS)
     ]
     if not names:
         raise SettingsError(f"{type(model).__name__} has no linear layer to put an adapter on; set lora_rank=0")
@@ -45,8 +46,9 @@ def add_lora(model: nn.Module, *, rank: int, alpha: float | None, seed: int) -> 
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         inject_adapter_in_model(config, model)
-    if hasattr(model, "score"):
-        model.score.requires_grad_(True)
+    for name in HEADS:
+        if (module := getattr(model, name, None)) is not None:
+            module.requires_grad_(True)
     return names
 
 
