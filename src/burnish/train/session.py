@@ -26,6 +26,7 @@ from burnish.train.checkpoint import Progress, finite
 from burnish.train.objectives import Method, Place
 from burnish.train.optim import Optimiser, check_schedule, learning_rate
 from burnish.train.optim.adapters import add_lora
+from burnish.train.optim.average import check_decay, starting_share
 from burnish.train.prepare_chat import padding_id
 
 # ASSUMED: a reward head that starts small, so that the first steps learn an order instead of unlearning a random one.
@@ -52,6 +53,7 @@ class Loop:
         checkpoint_steps: steps between checkpoints (runtime; no bit depends on it); None goes by the clock.
         lora_rank: rank of the adapters that are trained in place of the weights; 0 trains the weights.
         lora_alpha: scale of the adapters; None is twice the rank.
+        ema: decay of an average of the weights, which is then the result; 0 keeps none.
     """
 
     lr: float
@@ -69,9 +71,11 @@ class Loop:
     checkpoint_steps: int | None = None
     lora_rank: int = 0
     lora_alpha: float | None = None
+    ema: float = 0.0
 
     def __post_init__(self) -> None:
         check_schedule(schedule=self.schedule, warmup=self.warmup, lr=self.lr)
+        check_decay(self.ema)
         for name in ("epochs", "batch_rows", "pack_tokens"):
             if getattr(self, name) < 1:
                 raise SettingsError(f"{name} is {getattr(self, name)}; it must be at least 1")
@@ -251,12 +255,14 @@ def open_session(
         examples=examples,
         lost=lost,
         batches=optimiser_batches(examples, batch_rows=loop.batch_rows, epochs=loop.epochs, seed=loop.seed),
-        optimiser=Optimiser(model, weight_decay=loop.weight_decay, clip=loop.clip),
+        optimiser=Optimiser(model, weight_decay=loop.weight_decay, clip=loop.clip, ema=loop.ema),
         progress=Progress(scratch, checkpoint_steps=loop.checkpoint_steps),
         place=place,
         totals={"tokens": 0, "computed_tokens": 0},
         notices=notices,
     )
+    if told := starting_share(loop.ema, len(session.batches)):
+        notices.append(told)
     saved = session.progress.resume()
     if saved is not None:
         state, note = saved

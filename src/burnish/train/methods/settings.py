@@ -27,6 +27,7 @@ class Optimisation:
     pack_tokens: int = 8192  # plumbing: tokens of a pack
     lora_rank: int = 0  # arXiv:2106.09685: rank of the adapters; 0 trains all weights
     lora_alpha: float | None = None  # ASSUMED: none is twice the rank
+    ema: float = 0.0  # decay of an average of the weights, which is then the result (WARP: 0.99); 0 keeps none
 
     def __post_init__(self) -> None:
         if not getattr(self, "beta", 1.0) > 0:

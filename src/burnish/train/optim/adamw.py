@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from burnish.errors import ModelError, SettingsError
+from burnish.train.optim.average import Average
 
 SCHEDULES = ("cosine", "linear", "constant")
 FLOOR = 0.1  # the cosine ends at a tenth of the peak (ASSUMED, spec §6; Llama 3's schedule is not published)
@@ -52,10 +53,11 @@ class Optimiser:
     the parameters are their rounding. Matrices decay, vectors (norms, biases) do not (ASSUMED, common practice).
     """
 
-    def __init__(self, model: torch.nn.Module, *, weight_decay: float, clip: float | None) -> None:
+    def __init__(self, model: torch.nn.Module, *, weight_decay: float, clip: float | None, ema: float = 0.0) -> None:
         """Args:
         weight_decay: decoupled, per unit of learning rate.
         clip: largest global 2-norm of the gradient; None does not clip.
+        ema: decay of the average of the weights; 0 keeps none.
         """
         self.clip = clip
         self.names: list[str] = []
@@ -73,6 +75,7 @@ class Optimiser:
             {"params": [m for m in self.masters if m.ndim < 2], "weight_decay": 0.0},
         ]
         self.adam = torch.optim.AdamW([g for g in groups if g["params"]], lr=0.0, betas=BETAS, eps=EPSILON, fused=True)
+        self.average = Average(self.masters, decay=ema) if ema else None
 
     def gather(self) -> None:
         """Take over the gradients of one micro-batch; to be called after each backward pass."""
@@ -98,6 +101,8 @@ class Optimiser:
         for parameter, master in zip(self.parameters, self.masters, strict=True):
             if master is not parameter:
                 parameter.detach().copy_(master)
+        if self.average is not None:
+            self.average.update()
         self.forget()
 
     def forget(self) -> None:
@@ -106,13 +111,21 @@ class Optimiser:
             parameter.grad = master.grad = None
 
     def state(self) -> dict[str, Tensor]:
-        """Masters and moments by name; the parameters themselves are the masters' rounding."""
+        """Masters, moments and the average by name; the parameters themselves are the masters' rounding."""
         found: dict[str, Tensor] = {}
         for name, master in zip(self.names, self.masters, strict=True):
             found[f"weight/{name}"] = master.detach()
             for key, value in self.adam.state.get(master, {}).items():
                 found[f"{key}/{name}"] = value
-        return found
+        return found | ({} if self.average is None else self.average.state(self.names))
+
+    def finish(self) -> None:
+        """Leave in the model what the training results in: the average, where one is kept, else the last weights.
+
+        The state is of no use afterwards.
+        """
+        if self.average is not None:
+            self.average.write(self.parameters)
 
     def load(self, state: Mapping[str, Tensor]) -> None:
         """Continue from `state()`, bit for bit.
@@ -134,3 +147,5 @@ class Optimiser:
                 moments = {k: state[f"{k}/{name}"] for k in ("step", "exp_avg", "exp_avg_sq") if f"{k}/{name}" in state}
                 if moments:
                     self.adam.state[master] = {k: v.to(master.device, copy=True) for k, v in moments.items()}
+        if self.average is not None:
+            self.average.load(self.names, state)
