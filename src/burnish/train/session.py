@@ -9,6 +9,7 @@ import difflib
 import json
 import math
 from collections.abc import Sequence
+from contextlib import nullcontext
 from dataclasses import MISSING, dataclass, fields
 from pathlib import Path
 from typing import Any
@@ -27,6 +28,7 @@ from burnish.train.objectives import Method, Place
 from burnish.train.optim import Optimiser, check_schedule, learning_rate
 from burnish.train.optim.adapters import add_lora
 from burnish.train.optim.average import check_decay, starting_share
+from burnish.train.optim.recompute import Recompute
 from burnish.train.prepare_chat import padding_id
 
 # ASSUMED: a reward head that starts small, so that the first steps learn an order instead of unlearning a random one.
@@ -54,6 +56,7 @@ class Loop:
         lora_rank: rank of the adapters that are trained in place of the weights; 0 trains the weights.
         lora_alpha: scale of the adapters; None is twice the rank.
         ema: decay of an average of the weights, which is then the result; 0 keeps none.
+        recompute: decoder layers of a group whose activations the backward pass computes again; 0 keeps them all.
     """
 
     lr: float
@@ -72,6 +75,7 @@ class Loop:
     lora_rank: int = 0
     lora_alpha: float | None = None
     ema: float = 0.0
+    recompute: int = 0
 
     def __post_init__(self) -> None:
         check_schedule(schedule=self.schedule, warmup=self.warmup, lr=self.lr)
@@ -79,6 +83,8 @@ class Loop:
         for name in ("epochs", "batch_rows", "pack_tokens"):
             if getattr(self, name) < 1:
                 raise SettingsError(f"{name} is {getattr(self, name)}; it must be at least 1")
+        if self.recompute < 0:
+            raise SettingsError(f"recompute is {self.recompute}; it is a number of layers, or 0 (off)")
 
     @classmethod
     def of(cls, settings: dict[str, Any]) -> Loop:
@@ -109,6 +115,7 @@ class Session:
     place: Place
     totals: dict[str, int]
     notices: list[str]
+    recompute: Recompute | None = None
     step: int = 0
     updating: bool = False
 
@@ -141,7 +148,8 @@ class Session:
         units = self.method.units(batch)
         total, sums = 0.0, {}
         for part in packs(batch, budget=self.loop.pack_tokens):
-            loss, counted = self.method.part(self.model, part, units)
+            with self.recompute.active() if self.recompute else nullcontext():
+                loss, counted = self.method.part(self.model, part, units)
             loss.backward()
             self.optimiser.gather()
             total = total + loss.detach()
@@ -260,6 +268,7 @@ def open_session(
         place=place,
         totals={"tokens": 0, "computed_tokens": 0},
         notices=notices,
+        recompute=Recompute(model, group=loop.recompute) if loop.recompute else None,
     )
     if told := starting_share(loop.ema, len(session.batches)):
         notices.append(told)

@@ -28,6 +28,9 @@ class Optimisation:
     lora_rank: int = 0  # arXiv:2106.09685: rank of the adapters; 0 trains all weights
     lora_alpha: float | None = None  # ASSUMED: none is twice the rank
     ema: float = 0.0  # decay of an average of the weights, which is then the result (WARP: 0.99); 0 keeps none
+    recompute: int = (
+        0  # plumbing: layers whose activations are computed again together (Baichuan: several); 0 keeps all
+    )
 
     def __post_init__(self) -> None:
         if not getattr(self, "beta", 1.0) > 0:
