@@ -14,13 +14,14 @@ from burnish.train import METHODS, train_rows
 from burnish.train.checkpoint import Progress
 from tests.train.material import LOOP, Folders, folders, make_model, rated_demonstrations, rated_preferences
 
-# What a resumed training could lose: the step that keys the noise, and KTO's reference point.
+# What a resumed training could lose: the step that keys the noise, KTO's reference point, the average of the weights.
 SETTINGS: dict[str, dict[str, Any]] = {
-    "sft": {"noise": 5.0, "weighting": "sequence"},
-    "reward": {"margin": True},
+    "sft": {"noise": 5.0, "weighting": "sequence", "length_group": 2},
+    "reward": {"margin": True, "recompute": 2, "ema": 0.8},
     "reward-anchored": {"low": 0.0, "high": 10.0},
     "reward-attributes": {"names": ("helpfulness", "verbosity")},
-    "dpo": {"label_smoothing": 0.1, "sft_weight": 0.01},
+    "dpo": {"label_smoothing": 0.1, "sft_weight": 0.01, "length_group": 4, "recompute": 1},
+    "kto": {"ema": 0.5, "length_group": 2, "recompute": 1},
     "rpo": {"lr": 3e-3},
 }
 STEPS = 5

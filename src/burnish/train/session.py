@@ -53,6 +53,7 @@ class Loop:
         refuse_above: share of dropped rows above which training is refused.
         pack_tokens: token budget of a pack (plumbing, but sums are ordered by it, so it moves the last bits).
         checkpoint_steps: steps between checkpoints (runtime; no bit depends on it); None goes by the clock.
+        length_group: rows of like length that stand together in a batch; 0 orders rows one by one.
         lora_rank: rank of the adapters that are trained in place of the weights; 0 trains the weights.
         lora_alpha: scale of the adapters; None is twice the rank.
         ema: decay of an average of the weights, which is then the result; 0 keeps none.
@@ -72,6 +73,7 @@ class Loop:
     refuse_above: float = 1.0
     pack_tokens: int = 4096
     checkpoint_steps: int | None = None
+    length_group: int = 0
     lora_rank: int = 0
     lora_alpha: float | None = None
     ema: float = 0.0
@@ -85,6 +87,10 @@ class Loop:
                 raise SettingsError(f"{name} is {getattr(self, name)}; it must be at least 1")
         if self.recompute < 0:
             raise SettingsError(f"recompute is {self.recompute}; it is a number of layers, or 0 (off)")
+        if self.length_group < 0 or (self.length_group and self.batch_rows % self.length_group):
+            raise SettingsError(
+                f"length_group is {self.length_group}; it divides batch_rows ({self.batch_rows}), or is 0"
+            )
 
     @classmethod
     def of(cls, settings: dict[str, Any]) -> Loop:
@@ -255,6 +261,7 @@ def open_session(
         device=compute().device,
         scratch=scratch,
     )
+    order = {"epochs": loop.epochs, "seed": loop.seed, "length_group": loop.length_group}
     method.before(model, examples, place)
     session = Session(
         model=model,
@@ -262,7 +269,7 @@ def open_session(
         loop=loop,
         examples=examples,
         lost=lost,
-        batches=optimiser_batches(examples, batch_rows=loop.batch_rows, epochs=loop.epochs, seed=loop.seed),
+        batches=optimiser_batches(examples, batch_rows=loop.batch_rows, **order),
         optimiser=Optimiser(model, weight_decay=loop.weight_decay, clip=loop.clip, ema=loop.ema),
         progress=Progress(scratch, checkpoint_steps=loop.checkpoint_steps),
         place=place,
