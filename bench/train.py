@@ -1,7 +1,7 @@
 """Training speed against TRL: SFT, reward model and DPO on hh-rlhf, on the CPU, side by side in one run.
 
     pip install -e '.[bench]'
-    python bench/train.py [--blocks 5] [--batches 4] [--only dpo] [--extra all] [--profile sft] [--json]
+    python bench/train.py [--blocks 5] [--batches 4] [--only dpo] [--extra all [--no-barred]] [--profile sft] [--json]
 
 Llama shape (256 wide, 6 layers, vocabulary 16,384), float32, two threads, batches of 8 rows, at most 512 tokens a row.
 Both sides get the same rows in the same order, AdamW and clipping; TRL gets its own collators, losses and
@@ -109,10 +109,12 @@ def compare_all(pairs: Sequence[Preference], asked: argparse.Namespace) -> list[
     """All rows that were asked for; each case has its own models."""
     extras = list(EXTRAS) if asked.extra == "all" else [name for name in asked.extra.split(",") if name]
     rows: list[dict[str, Any]] = []
-    for case in [Case(), *(EXTRAS[name] for name in extras)]:
+    for case in [*([] if asked.no_barred else [Case()]), *(EXTRAS[name] for name in extras)]:
         with tempfile.TemporaryDirectory(prefix="burnish-bench-") as place:
             mine = long_prompts(pairs) if case.prompts else pairs
             make_model(Path(place), mine, vocabulary=case.vocabulary)
+            if case.name and not case.grouped:  # no more than are measured: DPO reads its reference on all of them
+                mine = mine[: (asked.blocks + 2) * asked.batches * case.size]
             for method in METHODS:
                 if asked.only in ("", method):
                     rows += compare(method, Path(place), mine, case, asked)
@@ -149,6 +151,7 @@ def main() -> None:
     parser.add_argument("--batches", type=int, default=4, help="optimiser steps of a measurement")
     parser.add_argument("--only", default="", choices=("", *METHODS), help="one method")
     parser.add_argument("--extra", default="", help=f"rows without a bar: {', '.join(EXTRAS)}, with commas, or all")
+    parser.add_argument("--no-barred", action="store_true", help="the extra rows alone")
     parser.add_argument("--no-memory", action="store_true", help="leave the memory rows out")
     parser.add_argument("--profile", default="", choices=("", *METHODS, "all"), help="print where our time goes")
     parser.add_argument("--json", action="store_true", help="print one JSON object")
