@@ -118,4 +118,4 @@ def test_autoif_answers() -> None:
     for row in rows("autoif_samples/eval_func_rft"):
         for answer in row["gpt-answer"]:
             found = read_object(answer, ["func", "cases"])
-            assert isinstance(found, dict) and found["func"].startswith("def evaluate") and len(found["cases"]) >= 3
+            assert isinstance(found, dict) and "def evaluate" in found["func"] and len(found["cases"]) >= 3
