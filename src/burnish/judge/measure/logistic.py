@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 STEPS, TOLERANCE = 100, 1e-10
-FAR = 30.0  # a logit beyond which the likelihood is flat: the data are separated, coefficients are infinite
+FAR = 15.0  # a logit beyond which the likelihood is flat: the data are separated, coefficients are infinite
 
 
 def sigmoid(logits: np.ndarray) -> np.ndarray:
