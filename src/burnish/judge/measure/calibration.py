@@ -42,7 +42,7 @@ def calibrate_choices(
     verdicts: Sequence[Hashable | None],
     labels: Sequence[Hashable | None],
     *,
-    tie: Hashable = TIE,
+    tie: Hashable | None = TIE,
     seed: int = 0,
     draws: int = DRAWS,
 ) -> Calibration:
@@ -52,19 +52,22 @@ def calibrate_choices(
     the tie rate of either. An item without a verdict or a label is left out and counted.
 
     Args:
-        tie: the verdict that is a tie.
+        tie: the verdict that is a tie; None where there is none, and no measure of ties.
     """
     pairs, missing = paired(verdicts, labels)
-    decided = [(v, h) for v, h in pairs if tie not in (v, h)]
-    keys = {"unscored": missing}
     measures = {
         "accuracy": accuracy(verdicts, labels),
-        "accuracy without ties": proportion(sum(v == h for v, h in decided), len(decided), **keys),
         "Cohen's kappa": cohen_kappa(verdicts, labels, seed=seed, draws=draws),
         "Krippendorff's alpha": krippendorff_alpha(list(zip(verdicts, labels)), seed=seed, draws=draws),
-        "tie rate of the judge": proportion(sum(v == tie for v, _ in pairs), len(pairs), **keys),
-        "tie rate of people": proportion(sum(h == tie for _, h in pairs), len(pairs), **keys),
     }
+    if tie is not None:
+        decided = [(v, h) for v, h in pairs if tie not in (v, h)]
+        right = sum(v == h for v, h in decided)
+        measures |= {
+            "accuracy without ties": proportion(right, len(decided), unscored=missing),
+            "tie rate of the judge": proportion(sum(v == tie for v, _ in pairs), len(pairs), unscored=missing),
+            "tie rate of people": proportion(sum(h == tie for _, h in pairs), len(pairs), unscored=missing),
+        }
     by = {
         verdict: proportion(sum(v == h == verdict for v, h in pairs), sum(v == verdict for v, _ in pairs))
         for verdict in _sorted({v for v, _ in pairs})
