@@ -136,7 +136,9 @@ def test_pairs(called: Called, tmp_path: Path) -> None:
         for i in range(6)
     ]
     path.write_text("".join(json.dumps(row) + "\n" for row in rows))
-    code, out, err = called("score", "pairs", str(path), "--reward", model.path, "--json", "--device", "cpu")
+    code, out, err = called(
+        "score", "pairs", str(path), "--reward", model.path, "--chat", "chatml", "--json", "--device", "cpu"
+    )
     assert code == 0, err
     done = json.loads(out)
     found = {row["name"]: row for row in done["rows"]}
@@ -146,12 +148,16 @@ def test_pairs(called: Called, tmp_path: Path) -> None:
     # The labels swapped: the rest, as there is no tie.
     swapped = [{**row, "chosen": row["rejected"], "rejected": row["chosen"]} for row in rows]
     path.write_text("".join(json.dumps(row) + "\n" for row in swapped))
-    other = told(called, "pairs", path, "--reward", model.path, "--device", "cpu")
+    other = told(called, "pairs", path, "--reward", model.path, "--chat", "chatml", "--device", "cpu")
     assert other["overall"]["value"] == pytest.approx(1 - found["overall"]["value"])
-    code, out, _ = called("score", "pairs", str(path), "--reward", model.path, "--limit", "2", "--device", "cpu")
+    code, out, _ = called(
+        "score", "pairs", str(path), "--reward", model.path, "--chat", "chatml", "--limit", "2", "--device", "cpu"
+    )
     assert code == 0 and "no pair of Chat, Chat Hard" in out
-    assert "reward head" in refused(called, "pairs", path, "--reward", str(base), "--device", "cpu")
-    assert "separated by commas" in refused(called, "pairs", path, "--reward", model.path, "--mix", "a,b")
+    assert "reward head" in refused(called, "pairs", path, "--reward", base.path, "--device", "cpu")
+    assert "separated by commas" in refused(
+        called, "pairs", path, "--reward", model.path, "--chat", "chatml", "--mix", "a,b"
+    )
 
 
 def test_errors_name_the_file_and_the_fix(called: Called, labels: Path, tmp_path: Path) -> None:

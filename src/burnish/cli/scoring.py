@@ -165,6 +165,7 @@ def pairs(
     *,
     reward: Annotated[str, typer.Option(help="A reward model: a folder in Hugging Face layout.")],
     mix: Annotated[str, typer.Option(help="Weights of the heads of an attribute model, comma-separated.")] = "",
+    chat: Annotated[str, typer.Option(help="Chat format of a model without a template: llama3, chatml, ...")] = "",
     limit: Annotated[int, typer.Option(help="Only the first rows; 0 takes all.")] = 0,
     seed: Seed = 0,
     as_json: Json = False,
@@ -192,7 +193,7 @@ def pairs(
     compute = choose_compute(device=device, dtype=dtype)
     set_compute(compute)
     fix_threads(compute.threads)
-    judge = RewardModel(policy_weights(reward), mix=weights)
+    judge = RewardModel(policy_weights(reward), format=chat or None, mix=weights)
     with _working() as work:
         done = score_pairs(read.rows[: limit or None], lambda texts: judge.score(texts, work=work), seed=seed)
     names = {f"subset {name}": estimate for name, estimate in done.subsets.items()}
