@@ -33,7 +33,7 @@ from burnish.judge.replies import read_object, read_rating
 DATA = Path(os.environ.get("BURNISH_DATA", Path(__file__).resolve().parents[2] / "shared" / "data"))
 READ_BAR, EXACT, ERRORS = 0.995, 1e-9, 3.0
 # How many of the unread replies a person can read, looked at one by one: none. Seven of Arena-Hard's run in a loop or
-# into code until they are cut off, before any rating (the file has a score for three of them, which is not in the text).
+# into code until they are cut off, before any rating (the file has a score for three of them that is not in the text).
 BY_HAND = {"arena_bench_v1_judgments": 0}
 
 Row = dict[str, Any]
@@ -175,10 +175,10 @@ def win_rates() -> list[Row]:
         gap = (100 * plain.value - float(board[name]["win_rate"])) / float(board[name]["standard_error"])
         exact = abs(plain.value - sum(wins) / len(wins)) < EXACT
         rates[name] = (plain.value, held[name].rate.value, style.rates[name].value)
+        published = [float(board[name][key]) for key in ("win_rate", "length_controlled_winrate")]
         detail = (
-            f"{told(plain, 100)}, leaderboard {float(board[name]['win_rate']):.2f} ({gap:+.2f} se); length held "
-            f"{told(held[name].rate, 100)}, leaderboard {float(board[name]['length_controlled_winrate']):.2f}; style held "
-            f"{told(style.rates[name], 100)}"
+            f"{told(plain, 100)}, leaderboard {published[0]:.2f} ({gap:+.2f} se); length held "
+            f"{told(held[name].rate, 100)}, leaderboard {published[1]:.2f}; style held {told(style.rates[name], 100)}"
         )
         made.append(row(f"alpaca_{name}", 100 * plain.value, detail, bar=ERRORS, holds=exact and abs(gap) <= ERRORS))
     for name in ("alpaca-7b", "gpt-3.5-turbo-1106"):
@@ -198,8 +198,8 @@ def picks() -> list[Row]:
     made = []
     for name, reached in best_of_n(preferences, [r["best_of_16"] for r in found]).items():
         detail = (
-            f"{told(reached.picked)}, n = {reached.picked.n} ({reached.picked.unscored} picks out of range); a random pick "
-            f"{reached.chance.value:.3f}, gain {told(reached.gain)}, the best possible {reached.best.value:.3f}"
+            f"{told(reached.picked)}, n = {reached.picked.n} ({reached.picked.unscored} picks out of range); a random "
+            f"pick {reached.chance.value:.3f}, gain {told(reached.gain)}, the best possible {reached.best.value:.3f}"
         )
         made.append(row(f"best_of_16_{name}", reached.picked.value, detail))
     return made

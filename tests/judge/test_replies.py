@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -119,3 +122,8 @@ def test_autoif_answers() -> None:
         for answer in row["gpt-answer"]:
             found = read_object(answer, ["func", "cases"])
             assert isinstance(found, dict) and "def evaluate" in found["func"] and len(found["cases"]) >= 3
+
+
+def test_measuring_needs_no_torch() -> None:
+    code = "import sys, burnish.judge.measure, burnish.judge.replies; sys.exit(int('torch' in sys.modules))"
+    assert subprocess.run([sys.executable, "-c", code]).returncode == 0

@@ -22,8 +22,7 @@ def read_rows(path: str | Path) -> list[Row]:
     if not path.is_file():
         raise DataError(f"there is no file {path}")
     if path.suffix.lower() == ".csv":
-        with path.open(encoding="utf-8-sig", newline="") as lines:
-            rows = [{key: value or None for key, value in row.items()} for row in csv.DictReader(lines)]
+        rows = _csv_rows(path)
     else:
         rows = []
         for number, row, _ in raw_rows(path):
@@ -32,4 +31,20 @@ def read_rows(path: str | Path) -> list[Row]:
             rows.append(row)
     if not rows:
         raise DataError(f"{path} holds no row")
+    return rows
+
+
+def _csv_rows(path: Path) -> list[Row]:
+    rows = []
+    try:
+        with path.open(encoding="utf-8-sig", newline="") as lines:
+            reader = csv.DictReader(lines)
+            for row in reader:
+                if None in row:
+                    raise DataError(f"{path}:{reader.line_num}: the row has more cells than the head of the table")
+                rows.append({key: value or None for key, value in row.items()})
+    except UnicodeDecodeError:
+        raise DataError(f"{path} is not UTF-8; save the file as UTF-8") from None
+    except csv.Error as error:
+        raise DataError(f"{path} cannot be read as .csv: {error}") from error
     return rows

@@ -50,7 +50,7 @@ def fit_ridge(
         while (then := cost(found - size * step)) > now and size > 1e-8:
             size /= 2
         found, before, now = found - size * step, now, min(then, now)
-        if np.abs(features @ found).max(initial=0) > FAR:
+        if penalty.min(initial=np.inf) == 0 and np.abs(features @ found).max(initial=0) > FAR:
             return "wins and losses are separated by the features, so that the coefficients are infinite"
         if before - now <= TOLERANCE * (1 + abs(now)):
             break

@@ -164,8 +164,7 @@ def estimate_difficulty(duels: Sequence[Duel]) -> dict[Hashable, float]:
     # A little on theta and phi too, or a model that wins or loses everything would have none.
     ridge = np.array([1e-3] * (2 * len(models)) + [DIFFICULTY_RIDGE] * len(items))
     found = fit_ridge(features, np.array([duel.win for duel in known]), ridge=ridge)
-    if isinstance(found, str):
-        return dict.fromkeys(items, 0.0)
+    assert not isinstance(found, str)  # a penalty on every column: there is a finite minimum
     return {item: float(found[2 * len(models) + place]) for item, place in items.items()}
 
 
@@ -184,7 +183,7 @@ def _controlled(
         why = f"fewer than {FOLDS} judged items"
         return LengthControlled(rate=Estimate(value=None, n=len(known), unscored=missing, why=why))
     twins = [duel for duel in gamed if duel.win is not None]
-    names = {duel.model for duel in twins}
+    names = list(dict.fromkeys(duel.model for duel in twins))
     lengths = [length_term([duel for duel in twins if duel.model == name]) for name in names]
     twins = [duel for name in names for duel in twins if duel.model == name]
     rows = [*twins, *known]
