@@ -18,9 +18,10 @@
 
 A message may say `"train": false` or `"weight": 0` (OpenAI): an assistant's message that is context only.
 Any of them may carry ability, language, checker, reference, task, difficulty, tags; a preference also strength (1 to
-4, or in words), margin, capability (or category, or RewardBench's subset), edited, annotator, chosen_score and rejected_score (or score_chosen and score_rejected), and
-chosen_grades and rejected_grades ({question: reply}, `GRADES`); a demonstration also score, or label (true or false),
-or attributes ({name: number}). Files end in .jsonl or .json, plain or gzipped, or in .parquet.
+4, or in words), margin, capability (or category, or RewardBench's subset), edited, annotator, chosen_score and
+rejected_score (or score_chosen and score_rejected), and chosen_grades and rejected_grades ({question: reply},
+`GRADES`); a demonstration also score, or label (true or false), or attributes ({name: number}). Files end in .jsonl or
+.json, plain or gzipped, or in .parquet.
 """
 
 from __future__ import annotations
