@@ -27,6 +27,8 @@ from tests.judge.real import rows
         ("[[3]] would be harsh.\nRating: [[8]]", 8),  # the last line decides
         ("Rating: [[5]]\nRating: [[5]]\nThat is all.", 5),
         ("The rating is 4", 4),
+        ("```\nRating: [[8]]\n```", 8),
+        ("Its grid is\n```\n[[7]]\n```\nRating: [[8]]\nBest wishes", 8),
     ],
 )
 def test_ratings_that_a_person_can_read(text: str, value: float) -> None:
@@ -39,6 +41,9 @@ def test_ratings_that_a_person_can_read(text: str, value: float) -> None:
         ("", "no rating"),
         ("It meets the criteria for a score of 5.", "no rating"),
         ("x[[i]] = 3", "no rating"),
+        ("It calls np.array([[1]]) and stops", "no rating"),
+        ("The fix:\n```python\ngrid = [[7]]\nfor row in", "no rating"),
+        ("7 out of 10 people would agree with it, I think.", "no rating"),
         ("About 80 % is right, 3/4 of it well.", "no rating"),
         ("Rating: [[11]]", "outside"),
         ("Rating: [[-2]]", "outside"),

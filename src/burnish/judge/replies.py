@@ -21,12 +21,12 @@ _NUMBER = r"([-+]?\d+(?:\.\d+)?)"
 _LABEL = r"\b(?:rating|score|overall score|final score|grade)\b"
 # In the order of preference: the first form that occurs decides.
 _RATINGS = (
-    re.compile(rf"\[\[\s*{_NUMBER}\s*(?:/\s*\d+)?\s*\]\]"),
+    re.compile(rf"(?<![\w(,])\[\[\s*{_NUMBER}\s*(?:/\s*\d+)?\s*\]\]"),
     re.compile(rf"\[RESULT\]\W{{0,4}}{_NUMBER}", re.I),
     # Not "a score of 5": feedback names the scores that an answer might have had.
     re.compile(rf"{_LABEL}[*_\"'\s]*(?:[:=]|\bis\b)[*_\"'\s]*{_NUMBER}(?![\d%])", re.I),
 )
-_OUT_OF = re.compile(rf"(?<![\d/.]){_NUMBER}\s*(?:/|out of)\s*(\d+)(?![\d/])", re.I)
+_OUT_OF = re.compile(rf"(?<![\d/.]){_NUMBER}\s*(?:/|out of)\s*(\d+)[\s*_.!)]*$", re.I)  # ends the reply
 _BRACKETS = re.compile(r"\[\[\s*(A|B|C|Tie|[AB]\s*(?:>>?|<<?|=)\s*[AB])\s*\]\]", re.I)
 _SINGLE = re.compile(r"(?<!\[)\[\s*([AB]\s*(?:>>?|<<?|=)\s*[AB])\s*\](?!\])")
 _SAID = re.compile(
@@ -34,6 +34,7 @@ _SAID = re.compile(
 )
 _STRING = re.compile(r'("(?:[^"\\]|\\.)*")', re.S)
 _PYTHON = {"True": "true", "False": "false", "None": "null"}
+_CODE = re.compile(r"```.*?(?:```|\Z)", re.S)
 _FENCE = re.compile(r"```[a-zA-Z]*\n(.*?)```", re.S)
 
 
@@ -60,9 +61,9 @@ class Choice:
 def read_rating(text: str, *, low: float = 1, high: float = 10) -> Rating:
     """The rating of a reply on the scale from `low` to `high`.
 
-    The last line decides if it holds one rating; else all ratings of the reply must be equal.
+    The last line decides if it holds one rating; else all ratings of the reply, outside code blocks, must be equal.
     """
-    for part in (_last_line(text), text):
+    for part in (_last_line(text), _CODE.sub("", text)):
         found = list(dict.fromkeys(_ratings(part, high)))
         if len(found) == 1:
             if low <= found[0] <= high:
@@ -83,9 +84,9 @@ def _ratings(text: str, high: float) -> list[float]:
 def read_choice(text: str) -> Choice:
     """The verdict of a reply that compares answers A and B.
 
-    The last line decides if it holds one verdict; else all verdicts of the reply must be the same.
+    The last line decides if it holds one verdict; else all verdicts, outside code blocks, must be the same.
     """
-    for part in (_last_line(text), text):
+    for part in (_last_line(text), _CODE.sub("", text)):
         found = list(dict.fromkeys(_choices(part)))
         if len(found) == 1:
             return Choice(winner=found[0][0], clear=found[0][1])
@@ -150,4 +151,4 @@ def _mended(text: str) -> str:
 
 
 def _last_line(text: str) -> str:
-    return text.rstrip().rpartition("\n")[2]
+    return text.rstrip("` \t\r\n").rpartition("\n")[2]
