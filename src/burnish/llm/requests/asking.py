@@ -10,6 +10,7 @@ A killed job sends again at most what was in flight; a completed reply is never 
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import time
 from collections import deque
 from collections.abc import AsyncIterable, AsyncIterator, Awaitable, Callable, Iterable, Sequence
@@ -90,11 +91,11 @@ class _Asking:
         self.ready: deque[tuple[Request, Reply, bool]] = deque()
         self.pending: dict[str, list[Request]] = {}
         self.workers: set[asyncio.Task[None]] = set()
-        self.unwritten = 0
+        self.unwritten = self.held = 0  # answered and not on the disk; waiting for the answer to an equal request
         self.exhausted = False
         self.error: BaseException | None = None
         self.failed_at = 0.0
-        self.news, self.open = asyncio.Event(), asyncio.Event()
+        self.news, self.open, self.charged = asyncio.Event(), asyncio.Event(), asyncio.Event()
         self.open.set()
         self.loop = asyncio.get_running_loop()
 
@@ -159,7 +160,7 @@ class _Asking:
     async def _work(self) -> None:
         """Take requests one after another; call for help as long as there is more to take."""
         while True:
-            if len(self.ready) + self.unwritten >= 2 * self.most:
+            if len(self.ready) + self.unwritten + self.held >= 2 * self.most:
                 self.open.clear()
             if not self.open.is_set():
                 await self.open.wait()
@@ -170,24 +171,32 @@ class _Asking:
             key = key_of(canonical)
             if (waiting := self.pending.get(key)) is not None:
                 waiting.append(request)
+                self.held += 1
                 continue
             if self.store is not None and (kept := self.store.get(key)) is not None:
                 self.ready.append((request, kept, True))
                 self.news.set()
                 continue
-            if self.purse is not None and not self._afford(request):
-                return
             self.pending[key] = [request]
+            if self.purse is not None and not await self._afford(request):
+                return
             if len(self.workers) < self.most and not self.exhausted:
                 self.start()
             await self._ask(key, request, canonical)
 
-    def _afford(self, request: Request) -> bool:
+    async def _afford(self, request: Request) -> bool:
+        """Wait until the budget lets one more through; False when it never will."""
         purse = self.purse
         assert purse is not None
         purse.check_price(request.model)
-        if purse.take():
-            return True
+        while not self.exhausted or self.error is None:
+            if purse.take(request):
+                return True
+            if purse.idle():
+                break
+            self.charged.clear()
+            with contextlib.suppress(TimeoutError):  # another asker may share the purse
+                await asyncio.wait_for(self.charged.wait(), 0.5)
         self._fail(_Spent())
         return False
 
@@ -197,9 +206,11 @@ class _Asking:
         except BaseException:
             if self.purse is not None:
                 self.purse.give_back()
+                self.charged.set()
             raise
         if self.purse is not None:
             self.purse.charge(request.model, reply)
+            self.charged.set()
         self.unwritten += 1
         if self.store is None:
             self._completed([(key, reply)])
@@ -217,6 +228,7 @@ class _Asking:
         for key, reply in tokens:
             self.unwritten -= 1
             first, *others = self.pending.pop(key)
+            self.held -= len(others)
             ready.append((first, reply, False))
             ready.extend((request, reply, True) for request in others)
         self.news.set()

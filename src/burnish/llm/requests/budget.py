@@ -78,12 +78,29 @@ class Purse:
                 "BURNISH_PRICES, or limit tokens instead"
             )
 
-    def take(self) -> bool:
-        """Reserve one more request; False when those outstanding will use up a limit, as far as their mean tells."""
-        if self._short(self._outstanding):
+    def take(self, request: Request) -> bool:
+        """Reserve a request; False when those outstanding may use up a limit, by the mean of the answers so far.
+
+        Before the first answer the mean is a guess at its longest, and one request is always let through.
+        """
+        tokens, money = self._mean(request)
+        if self._short(tokens * (self._outstanding + 1), money * (self._outstanding + 1)):
             return False
         self._outstanding += 1
         return True
+
+    def idle(self) -> bool:
+        """Nothing is reserved: when `take` says no now, it is for good."""
+        return self._outstanding <= 0
+
+    def _mean(self, request: Request) -> tuple[float, float]:
+        if self._answers:
+            return self._tokens / self._answers, self._money / self._answers
+        if self.idle():
+            return 0.0, 0.0
+        asked, most = estimated_tokens(request), request.sampling.max_new_tokens
+        price = price_of(request.model)
+        return asked + most, price.of(asked, 0, most) if price else 0.0
 
     def give_back(self) -> None:
         """A reserved request ended without an answer."""
@@ -105,42 +122,38 @@ class Purse:
         self._money += money
         return money
 
-    def _limits(self) -> Iterable[tuple[str, float | None, float, float]]:
-        count = max(1, self._answers)
-        tokens, money = self._tokens / count, self._money / count
-        yield "tokens", self.budget.tokens, self.run_tokens, tokens
-        yield "money", self.budget.money, self.run_money, money
-        yield "step_tokens", self.budget.step_tokens, self.step_tokens, tokens
-        yield "step_money", self.budget.step_money, self.step_money, money
-
-    def _short(self, outstanding: int) -> str:
-        for name, limit, spent, mean in self._limits():
-            if limit is None:
-                continue
+    def _short(self, tokens: float, money: float) -> str:
+        """The limit that so much more would pass, empty for none; warns once at each one's soft share."""
+        wanted = {"tokens": tokens, "money": money}
+        for name, limit, spent in self._limits():
             if spent >= self.budget.soft * limit and name not in self._warned:
                 self._warned.add(name)
                 logger.warning("%.0f %% of the budget's %s is spent (%s)", 100 * spent / limit, name, _of(spent, limit))
-            if spent + outstanding * mean >= limit:
+            if spent >= limit or spent + wanted[name.removeprefix("step_")] > limit:
                 return name
         return ""
 
+    def _limits(self) -> Iterable[tuple[str, float, float]]:
+        """(name, limit, spent) of each limit that is set."""
+        for name in ("tokens", "money"):
+            for where in ("run_", "step_"):
+                setting = name if where == "run_" else where + name
+                if (limit := getattr(self.budget, setting)) is not None:
+                    yield setting, limit, getattr(self, where + name)
+
     def error(self) -> BudgetError:
-        """What to raise when `take` said no and what was outstanding has come."""
-        for name, limit, spent, mean in self._limits():
-            if limit is not None and spent + mean >= limit:
-                break
-        else:
-            name, limit, spent, _ = min(
-                (found for found in self._limits() if found[1] is not None), key=lambda found: found[1] - found[2]
-            )
+        """What to raise when `take` said no and nothing is outstanding."""
+        count = max(1, self._answers)
+        name = self._short(self._tokens / count, self._money / count)
+        limit, spent = next((limit, spent) for found, limit, spent in self._limits() if found == name or not name)
         where = "step" if name.startswith("step") else "run"
         return BudgetError(
-            f"the budget's {name} for this {where} is used up ({_of(spent, limit)}); every reply that came is kept: "
-            f"raise {name} and run the same command again"
+            f"the budget's {name} for this {where} is used up ({_of(spent, limit)}, and the next reply may pass it); "
+            f"every reply that came is kept: raise {name} and run the same command again"
         )
 
 
-def _of(spent: float, limit: float | None) -> str:
+def _of(spent: float, limit: float) -> str:
     return f"{spent:,.6g} of {limit:,.6g}"
 
 

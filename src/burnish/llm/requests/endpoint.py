@@ -7,15 +7,22 @@ http://one:8000/v1,http://two:8000/v1#model  replicas
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 from urllib.parse import urlsplit
 from weakref import WeakKeyDictionary
 
 from burnish.errors import SettingsError
+from burnish.llm.requests.asking import ask_all, run
+from burnish.llm.requests.budget import Budget
 from burnish.llm.requests.line import Limits, Line
 from burnish.llm.requests.pace import Pacing
 from burnish.llm.requests.request import Reply, Request
+from burnish.llm.requests.store import Store
+from burnish.llm.requests.wire import dump
+from burnish.protocols import Work
+from burnish.records import Message, Prompt, Response, Sampling
 
 _LINES: WeakKeyDictionary[asyncio.AbstractEventLoop, dict[Endpoint, Line]] = WeakKeyDictionary()
 
@@ -33,6 +40,7 @@ class Endpoint:
         token_ids: ask for the drawn ids, which vLLM can tell.
         limits: timeouts, sizes, tries.
         pacing: how much is asked at once.
+        budget: what `answer` may spend.
     """
 
     model: str
@@ -41,6 +49,10 @@ class Endpoint:
     token_ids: bool = False
     limits: Limits = field(default=Limits(), metadata={"runtime": True})
     pacing: Pacing = field(default=Pacing(), metadata={"runtime": True})
+    budget: Budget | None = field(default=None, metadata={"runtime": True})
+    _unanswered: dict[str, tuple[str, str]] = field(
+        default_factory=dict, compare=False, repr=False, init=False, metadata={"runtime": True}
+    )
 
     def __post_init__(self) -> None:
         if not self.urls or not self.model:
@@ -97,12 +109,80 @@ class Endpoint:
         """
         return await self.line().ask(request)
 
+    def answer(
+        self, prompts: Sequence[Prompt], *, n: int, sampling: Sampling, work: Work | None = None
+    ) -> list[Response]:
+        """`n` answers to each prompt, prompts as given, then sample index; `protocols.Client`.
+
+        A prompt that gets no answer has no row; `refuse` then tells why. With `work`, every reply is kept in the step's
+        request store and is not paid for again.
+
+        Raises:
+            WorkerError, BudgetError: see `ask_all`.
+        """
+        plan = [
+            (prompt, Request(model=self.identity, sampling=sampling, messages=prompt.messages, index=index))
+            for prompt in prompts
+            for index in range(n)
+        ]
+        replies = run(self._gather([request for _, request in plan], work))
+        rows = []
+        for prompt, request in plan:
+            reply = replies[request.key()]
+            if why := _no_answer(reply):
+                self._unanswered[prompt.id] = why
+                continue
+            rows.append(_response(prompt, request, reply))
+        return rows
+
+    async def _gather(self, requests: Sequence[Request], work: Work | None) -> dict[str, Reply]:
+        store = Store(work.requests) if work is not None else None
+        progress = work.progress if work is not None else None
+        found = {}
+        try:
+            async for request, reply in ask_all(requests, self, store=store, budget=self.budget, progress=progress):
+                found[request.key()] = reply
+        finally:
+            if store is not None:
+                store.close()
+        return found
+
+    def refuse(self, prompts: Sequence[Prompt], sampling: Sampling) -> list[tuple[Prompt, str, str]]:
+        """Those of the prompts that `answer` got nothing for, each with a reason and a word of detail."""
+        return [(p, *self._unanswered[p.id]) for p in prompts if p.id in self._unanswered]
+
     async def __aenter__(self) -> Endpoint:
         self.line().users += 1
         return self
 
     async def __aexit__(self, *exception: Any) -> None:
         await self.line().leave()
+
+
+def _no_answer(reply: Reply) -> tuple[str, str] | None:
+    """(reason, detail) of a reply that is no answer."""
+    if reply.failure:
+        return "request failed", reply.failure
+    if reply.finish in ("content_filter", "refusal"):
+        return "refused by the server", reply.text[:200]
+    return None
+
+
+def _response(prompt: Prompt, request: Request, reply: Reply) -> Response:
+    text, end = reply.text, "turn"
+    if reply.tool_calls and not text:
+        text, end = dump(reply.tool_calls).decode(), "message"
+    return Response(
+        prompt=prompt.id,
+        messages=(Message(role="assistant", content=text, end=end),),
+        token_ids=reply.token_ids,
+        logprobs=reply.logprobs,
+        model=request.model,
+        sampling=request.sampling,
+        index=request.index,
+        finish="length" if reply.finish == "length" else "stop",
+        parents=(prompt.id,),
+    )
 
 
 def _check_url(url: str) -> None:

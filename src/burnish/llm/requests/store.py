@@ -3,7 +3,7 @@
 A reply is on the disk before it is handed on. Replies are written in groups, by one thread, so that this costs next
 to nothing. Reading a reply is another matter: nothing that parsed is in here, so a changed parser sends nothing again.
 
-    sqlite3 RUN/requests/r1-03-judgements.sqlite 'select operation, count(*), sum(completion_tokens) from asked group by 1'
+    sqlite3 RUN/requests/r1-03-judgements.sqlite 'select operation, count(*) from asked group by 1'
 """
 
 from __future__ import annotations
