@@ -2,12 +2,7 @@
 
 request    `Request`, `Reply`, `Usage`, and who answers: `Asker`
 asking     `ask_all`: many at once, each pair as it completes
-endpoint   `Endpoint`: an OpenAI-compatible server, or replicas
-line       the live side of an endpoint: connections, retries, faults that pass
-wire       OpenAI's JSON
-faults     what a status means
-replicas   which server next, and which is dead
-pace       how much at once
+endpoint   `Endpoint`: an OpenAI-compatible server, or replicas of one
 store      replies on disk, one file for each step
 books      what the stores say: tokens, money, latency
 budget     limits on tokens and money, estimates
@@ -17,9 +12,7 @@ prices     what tokens cost
 from burnish.llm.requests.asking import ask_all, run
 from burnish.llm.requests.books import books
 from burnish.llm.requests.budget import Budget, Estimate, Purse, estimate
-from burnish.llm.requests.endpoint import Endpoint, parse_endpoint
-from burnish.llm.requests.line import Limits
-from burnish.llm.requests.pace import Pace, Pacing
+from burnish.llm.requests.endpoint import Endpoint, Limits, Pace, Pacing, parse_endpoint
 from burnish.llm.requests.prices import price_of
 from burnish.llm.requests.request import Asker, Reply, Request, Usage
 from burnish.llm.requests.store import Store

@@ -19,7 +19,7 @@ from contextlib import AsyncExitStack
 from typing import Any, TypeVar
 
 from burnish.llm.requests.budget import Budget, Purse
-from burnish.llm.requests.prices import price_of
+from burnish.llm.requests.prices import Price, price_of
 from burnish.llm.requests.request import Asker, Reply, Request, key_of
 from burnish.llm.requests.store import Store
 
@@ -244,7 +244,8 @@ class _Telling:
     def __init__(self, progress: Progress | None, total: int) -> None:
         self.progress, self.total = progress, total
         self.done = self.reused = self.failed = self.tokens = 0
-        self.money: float | None = 0.0
+        self.money = 0.0
+        self.prices: dict[str, Price | None] = {}
         self.began = self.said = time.monotonic()
 
     def count(self, request: Request, reply: Reply, reused: bool) -> None:
@@ -255,8 +256,9 @@ class _Telling:
         else:
             usage = reply.usage
             self.tokens += usage.prompt + usage.completion
-            price = price_of(request.model) if self.progress is not None else None
-            if price is not None and self.money is not None:
+            if request.model not in self.prices:
+                self.prices[request.model] = price_of(request.model)
+            if (price := self.prices[request.model]) is not None:
                 self.money += price.of(usage.prompt, usage.cached, usage.completion)
         if self.progress is not None and not self.done & 15:
             self.say()

@@ -14,10 +14,9 @@ from pathlib import Path
 
 from burnish.errors import BudgetError, SettingsError
 from burnish.llm.requests.books import spent_in
-from burnish.llm.requests.prices import price_of
-from burnish.llm.requests.request import Reply, Request
+from burnish.llm.requests.prices import Price, price_of
+from burnish.llm.requests.request import Reply, Request, prompt_tokens
 from burnish.llm.requests.store import Store
-from burnish.llm.requests.wire import estimated_tokens
 
 logger = logging.getLogger(__name__)
 
@@ -60,6 +59,7 @@ class Purse:
         self._warned: set[str] = set()
         self._answers = self._outstanding = 0
         self._tokens = self._money = 0.0  # of the answers counted here
+        self._prices: dict[str, Price | None] = {}
         for file in sorted(path.parent.glob("*.sqlite")) if path is not None else []:
             tokens, money = spent_in(file)
             self.run_tokens += tokens
@@ -67,12 +67,18 @@ class Purse:
             if file == path:
                 self.step_tokens, self.step_money = tokens, money
 
+    def price(self, model: str) -> Price | None:
+        """`price_of`, remembered."""
+        if model not in self._prices:
+            self._prices[model] = price_of(model)
+        return self._prices[model]
+
     def check_price(self, model: str) -> None:
         """
         Raises:
             SettingsError: there is a limit in money, and no price for this model.
         """
-        if (self.budget.money or self.budget.step_money) and price_of(model) is None:
+        if (self.budget.money or self.budget.step_money) and self.price(model) is None:
             raise SettingsError(
                 f"the budget limits money, and there is no price for {model}; put one into a file and its path into "
                 "BURNISH_PRICES, or limit tokens instead"
@@ -98,8 +104,8 @@ class Purse:
             return self._tokens / self._answers, self._money / self._answers
         if self.idle():
             return 0.0, 0.0
-        asked, most = estimated_tokens(request), request.sampling.max_new_tokens
-        price = price_of(request.model)
+        asked, most = prompt_tokens(request), request.sampling.max_new_tokens
+        price = self.price(request.model)
         return asked + most, price.of(asked, 0, most) if price else 0.0
 
     def give_back(self) -> None:
@@ -111,7 +117,7 @@ class Purse:
         self._outstanding -= 1
         usage = reply.usage
         tokens = usage.prompt + usage.completion
-        price = price_of(model) if tokens else None
+        price = self.price(model)
         money = price.of(usage.prompt, usage.cached, usage.completion) if price else 0.0
         self.run_tokens += tokens
         self.step_tokens += tokens
@@ -183,7 +189,7 @@ def estimate(requests: Iterable[Request], store: Store | None = None) -> Estimat
             continue
         seen.add(key)
         count += 1
-        asked, most = estimated_tokens(request), request.sampling.max_new_tokens
+        asked, most = prompt_tokens(request), request.sampling.max_new_tokens
         prompt += asked
         completion += most
         price = price_of(request.model)

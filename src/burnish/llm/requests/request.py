@@ -12,6 +12,8 @@ import orjson
 
 from burnish.records import Message, Sampling
 
+CHARACTERS_A_TOKEN = 4  # ASSUMED where nobody counts
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Request:
@@ -63,10 +65,7 @@ class Request:
             "text": self.text,
             "tools": list(self.tools),
         }
-        try:
-            return orjson.dumps(asked)
-        except TypeError:  # half a surrogate pair in a text, or a mapping that is no dict
-            return json.dumps(asked, separators=(",", ":"), default=dict).encode()
+        return dump(asked)
 
     def key(self) -> str:
         """What the reply is stored under: equal for equal questions, whoever asks and however the reply is read."""
@@ -76,6 +75,24 @@ class Request:
 def key_of(canonical: bytes) -> str:
     """The key of a request in its canonical form: 16 hexadecimal digits of BLAKE2b."""
     return hashlib.blake2b(canonical, digest_size=8).hexdigest()
+
+
+def dump(body: Any) -> bytes:
+    """JSON; half surrogate pairs, which UTF-8 cannot carry, go as escapes, and a mapping as an object."""
+    try:
+        return orjson.dumps(body)
+    except TypeError:
+        return json.dumps(body, separators=(",", ":"), default=dict).encode()
+
+
+def prompt_tokens(request: Request) -> int:
+    """Tokens of what is sent, by its length."""
+    return tokens_in(request.text) + sum(tokens_in(m.content) + 4 for m in request.messages)
+
+
+def tokens_in(text: str) -> int:
+    """Tokens of a text, by its length."""
+    return -(-len(text) // CHARACTERS_A_TOKEN)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -18,8 +18,7 @@ from typing import Any
 import orjson
 
 from burnish.errors import RunError
-from burnish.llm.requests.request import Reply, Request, Usage, key_of
-from burnish.llm.requests.wire import dump
+from burnish.llm.requests.request import Reply, Request, Usage, dump, key_of
 from burnish.runs.storage import disk_errors, make_folder
 
 _TABLE = """
@@ -56,6 +55,30 @@ _GATHER = 0.01  # seconds to wait for more of a group
 Done = Callable[[list[Any]], None]
 
 
+class Sieve:
+    """A Bloom filter over keys, which are hashes already: says quickly of most keys that they are not there.
+
+    A question to the file costs a new request more than all the rest of its book-keeping.
+    """
+
+    def __init__(self, count: int) -> None:
+        bits = (16 * (count + 2**20)).bit_length()
+        self.mask = 2**bits - 1
+        self.bits = bytearray(2 ** (bits - 3))
+
+    def _places(self, key: str) -> tuple[int, int, int]:
+        number, mask = int(key, 16), self.mask
+        return number & mask, (number >> 20) & mask, (number >> 40 | number << 24) & mask
+
+    def add(self, key: str) -> None:
+        for place in self._places(key):
+            self.bits[place >> 3] |= 1 << (place & 7)
+
+    def may_hold(self, key: str) -> bool:
+        """False: certainly not there."""
+        return all(self.bits[place >> 3] >> (place & 7) & 1 for place in self._places(key))
+
+
 class Store:
     """A step's requests and replies. Use it from one thread; it writes from its own."""
 
@@ -68,6 +91,9 @@ class Store:
         self.path = Path(path)
         make_folder(self.path.parent)
         self._read = self._connect()
+        self._held = Sieve(len(self))
+        for (key,) in self._read.execute("select key from asked"):
+            self._held.add(key)
         self._queue: list[tuple[tuple[Any, ...], Any, Done | None]] = []
         self._news = threading.Condition()
         self._closing = False
@@ -89,6 +115,8 @@ class Store:
 
     def get(self, key: str) -> Reply | None:
         """The reply of a key, None when it was never given, or was a failure that may pass."""
+        if not self._held.may_hold(key):
+            return None
         row = self._read.execute(_FIND, (key,)).fetchone()
         return None if row is None or row[3] else _reply(row)
 
@@ -111,6 +139,7 @@ class Store:
             if not self._queue:
                 self._news.notify()
             self._queue.append((row, token, done))
+        self._held.add(key)
 
     def check(self) -> None:
         """

@@ -11,7 +11,7 @@ import time
 from collections.abc import Sequence
 
 from burnish.errors import WorkerError
-from burnish.llm.requests.pace import Pace
+from burnish.llm.requests.endpoint.pace import Pace
 
 logger = logging.getLogger(__name__)
 

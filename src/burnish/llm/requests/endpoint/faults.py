@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass
 from email.utils import parsedate_to_datetime
 
 import orjson
 
-from burnish.llm.requests.wire import Malformed, error_message, load
+from burnish.llm.requests.endpoint.wire import Malformed, error_message, load
 
 BUSY = "busy"  # the server asks for less: wait, and ask less at once; not counted as a try
 PASSING = "passing"  # try again a few times
@@ -29,9 +30,11 @@ class Fault:
     status: int = 0
 
 
-def of_status(status: int, retry_after: str | None, data: bytes | bytearray) -> Fault:
-    """The meaning of a status that is not 200."""
+def of_status(status: int, retry_after: str | None, data: bytes | bytearray, keys: Sequence[str] = ()) -> Fault:
+    """The meaning of a status that is not 200. Servers repeat what they were sent; a key must not get any further."""
     told = said(data)
+    for key in keys:
+        told = told.replace(key, "***")
     reason = f"status {status}: {told}" if told else f"status {status}"
     if status in _BUSY:
         kind = STOP if status == 429 and "insufficient_quota" in reason + _code(data) else BUSY

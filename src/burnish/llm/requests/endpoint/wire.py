@@ -14,7 +14,7 @@ from typing import Any
 
 import orjson
 
-from burnish.llm.requests.request import Reply, Request, Usage
+from burnish.llm.requests.request import Reply, Request, Usage, dump, prompt_tokens, tokens_in
 
 # How to ask for a schema, best first: OpenAI and vLLM, vLLM since 0.12, older vLLM, anyone, not at all.
 SCHEMA_FORMS = ("json_schema", "structured_outputs", "guided_json", "json_object", "none")
@@ -25,7 +25,6 @@ _NAMES = {
     "json_object": ("response_format", "json_object"),
 }
 _OPTIONAL = ("seed", "return_token_ids", "logprobs")  # never what changes the drawing, such as top_p
-CHARACTERS_A_TOKEN = 4  # ASSUMED where a server gives no usage
 
 
 class Malformed(Exception):
@@ -115,14 +114,6 @@ def _ask_for_schema(body: dict[str, Any], schema: Mapping[str, Any], form: str) 
         body["guided_json"] = schema
     elif form == "json_object":
         body["response_format"] = {"type": "json_object"}
-
-
-def dump(body: Any) -> bytes:
-    """JSON; half surrogate pairs, which UTF-8 cannot carry, go as escapes."""
-    try:
-        return orjson.dumps(body)
-    except TypeError:
-        return json.dumps(body, default=dict).encode()
 
 
 def load(data: bytes | bytearray) -> Any:
@@ -219,16 +210,7 @@ def _usage(told: Any, request: Request, text: str) -> Usage:
         details = told.get("prompt_tokens_details")
         cached = (details.get("cached_tokens") or 0) if details else 0
         return Usage(prompt=told["prompt_tokens"], completion=told.get("completion_tokens") or 0, cached=cached)
-    return Usage(prompt=estimated_tokens(request), completion=_tokens(text), estimated=True)
-
-
-def estimated_tokens(request: Request) -> int:
-    """Tokens of what is sent, by its length."""
-    return _tokens(request.text) + sum(_tokens(m.content) + 4 for m in request.messages)
-
-
-def _tokens(text: str) -> int:
-    return -(-len(text) // CHARACTERS_A_TOKEN)
+    return Usage(prompt=prompt_tokens(request), completion=tokens_in(text), estimated=True)
 
 
 def error_message(found: Any) -> str:

@@ -16,11 +16,11 @@ from weakref import WeakKeyDictionary
 from burnish.errors import SettingsError
 from burnish.llm.requests.asking import ask_all, run
 from burnish.llm.requests.budget import Budget
-from burnish.llm.requests.line import Limits, Line
-from burnish.llm.requests.pace import Pacing
-from burnish.llm.requests.request import Reply, Request
+from burnish.llm.requests.endpoint.line import Line
+from burnish.llm.requests.endpoint.pace import Pacing
+from burnish.llm.requests.endpoint.transport import Limits
+from burnish.llm.requests.request import Reply, Request, dump
 from burnish.llm.requests.store import Store
-from burnish.llm.requests.wire import dump
 from burnish.protocols import Work
 from burnish.records import Message, Prompt, Response, Sampling
 
