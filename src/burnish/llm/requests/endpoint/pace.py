@@ -144,7 +144,7 @@ class Pace:
         self.in_flight -= 1
         if epoch == self.epoch:
             self._clear = True
-            if seconds and self._slower(seconds, seconds / (_TOKENS_SPENT + tokens)):
+            if seconds and self._slower(seconds, seconds / (_TOKENS_SPENT + tokens)) and busy:
                 self._steady = self._fast / 2  # a level of slowness cuts once: long prompts are no congestion
                 self._cut(self.in_flight)
             elif busy:
