@@ -83,9 +83,7 @@ def _sums() -> list[tuple[str, re.Pattern[str]]]:
     """(language, pattern) of every way to ask for a sum; the group `terms` holds the operands."""
     rows = []
     for language in LANGUAGES:
-        rows += [
-            (language, re.compile(_pattern(t, r"(?P<terms>\d+(?: [+-] \d+)+)"))) for t in numbers.PLAIN[language]
-        ]
+        rows += [(language, re.compile(_pattern(t, r"(?P<terms>\d+(?: [+-] \d+)+)"))) for t in numbers.PLAIN[language]]
         start, clauses, end = numbers.STORY[language]
         clause = "|".join(_pattern(text, r"\d+") for text in clauses.values())
         told = _pattern(start, r"\w+", r"(?P<first>\d+)", r"\w+")
@@ -241,5 +239,3 @@ def _tool_result(text: str) -> Read | None:
     if not re.fullmatch(r"\d+", text):
         return None
     return "tools", {"number": int(text)}, f"The tool says {text}. The answer is {text}."
-
-
