@@ -27,6 +27,11 @@ def read_prompt(messages: Sequence[Message]) -> Prompt | None:
 
     Earlier turns and a system prompt that the world does not know (a helpful assistant's, say) change nothing.
     """
+    return _read(tuple(messages))
+
+
+@lru_cache(maxsize=4096)  # samples and repeated requests ask the same
+def _read(messages: tuple[Message, ...]) -> Prompt | None:
     dialogue = [message for message in messages if message.role != "system"]
     system = next((message.content.strip() for message in messages if message.role == "system"), "")
     if not dialogue:
@@ -43,7 +48,7 @@ def read_prompt(messages: Sequence[Message]) -> Prompt | None:
     family, gold, answer = read
     reference = json.dumps({**gold, "answer": answer}, ensure_ascii=False, sort_keys=True)
     return Prompt(
-        messages=tuple(messages), source=SOURCE, ability=family, language=gold.get("language", "en"),
+        messages=messages, source=SOURCE, ability=family, language=gold.get("language", "en"),
         checker=PREFIX + family, reference=reference,
     )  # fmt: skip
 
