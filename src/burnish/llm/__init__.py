@@ -6,9 +6,26 @@ log-probabilities. Called by recipes, `evaluate` and the command line. See docs/
     local       a model in this process
     sample      the step function `sample_responses`
     requests    what is asked of a model elsewhere, and what comes back
+    operations  typed questions: template, schema, reading
+    flow        many items through several stages at once
 """
 
-from burnish.llm.local import Local
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
 from burnish.llm.sample import sample_responses
 
+if TYPE_CHECKING:
+    from burnish.llm.local import Local
+
 __all__ = ["Local", "sample_responses"]
+
+
+def __getattr__(name: str) -> Any:
+    """`Local` brings torch, which those who ask a server can do without."""
+    if name == "Local":
+        from burnish.llm.local import Local
+
+        return Local
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
