@@ -329,3 +329,32 @@ def test_an_answer_cannot_have_both_a_result_and_a_reason() -> None:
     for record, unscored in ((None, ""), (Letters(count=1), "why")):
         with pytest.raises(ValueError):
             Answered(operation="x", record=record, unscored=unscored)
+
+
+def test_many_records_keep_their_order_and_one_error_is_one_reason() -> None:
+    from random import Random
+
+    from burnish.llm.operations import answer_all
+
+    class Shaky:
+        identity = "shaky"
+        entered = 0
+
+        async def __aenter__(self) -> None:
+            self.entered += 1
+
+        async def __aexit__(self, *error: object) -> None:
+            self.entered -= 1
+
+        async def ask(self, request: Request) -> Reply:
+            assert self.entered == 1
+            await asyncio.sleep(Random(request.record.text).random() / 100)
+            if request.record.text == "aaa":
+                raise OSError("the line is dead")
+            return Reply(text=json.dumps({"count": len(request.record.text), "sure": True}))
+
+    asker = Shaky()
+    got = answer_all(COUNT, [Text(text="a" * n) for n in range(1, 9)], asker=asker, at_once=4)
+    assert [g.record and g.record.count for g in got] == [1, 2, None, 4, 5, 6, 7, 8]
+    assert got[2].unscored == "test/count failed: OSError: the line is dead" and asker.entered == 0
+    assert answer_all(COUNT, [], asker=asker) == []

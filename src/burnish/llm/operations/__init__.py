@@ -13,7 +13,7 @@ scripted       an engine without a model
 pages          the documentation page
 """
 
-from burnish.llm.operations.asking import REASKS, answer
+from burnish.llm.operations.asking import REASKS, answer, answer_all
 from burnish.llm.operations.forms import Form, Truth, Words, one_of, schema_of, whole
 from burnish.llm.operations.operation import GREEDY, Answered, Operation
 from burnish.llm.operations.pages import page
@@ -32,6 +32,7 @@ __all__ = [
     "Unreadable",
     "Words",
     "answer",
+    "answer_all",
     "one_of",
     "page",
     "read_form",

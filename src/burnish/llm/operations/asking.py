@@ -6,13 +6,16 @@ again unless it refuses what it took before.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
+from contextlib import AsyncExitStack
 from dataclasses import replace
-from typing import TypeVar
+from typing import Any, TypeVar
 
+from burnish.llm.flow import Fate, Stage, run_now, stream
 from burnish.llm.operations.operation import Answered, Operation
 from burnish.llm.operations.reading import Unreadable
 from burnish.llm.requests import Asker, Reply, Request, Usage
+from burnish.protocols import Work
 from burnish.records import Message, Sampling
 
 Record = TypeVar("Record")
@@ -62,6 +65,48 @@ async def answer(
         operation=operation.id, record=result, unscored="" if result is not None else problem,
         transcript=_transcript(replies), requests=tuple(keys), usage=_sum(reply.usage for reply in replies),
     )  # fmt: skip
+
+
+def answer_all(
+    operation: Operation[Record, Result],
+    records: Sequence[Record],
+    *,
+    asker: Asker,
+    sampling: Sampling | None = None,
+    reasks: int = REASKS,
+    at_once: int = 16,
+    work: Work | None = None,
+) -> list[Answered[Result]]:
+    """One answer for each record, in their order, `at_once` at a time. For ordinary code: it runs the loop itself.
+
+    An asker that can be entered (`async with`) is, for the time of the call. What it raises for one record is that
+    record's reason.
+
+    Raises:
+        SettingsError, RunError: what is wrong with the whole run (see `flow.FATAL`).
+    """
+
+    async def one(record: Record) -> Answered[Result]:
+        return await answer(operation, record, asker=asker, sampling=sampling, reasks=reasks)
+
+    def report(pace: Any) -> None:
+        if work is not None:
+            work.progress(pace.done, len(records), str(pace))
+
+    async def ask_them() -> list[Answered[Result]]:
+        async with AsyncExitStack() as stack:
+            if hasattr(asker, "__aenter__"):
+                await stack.enter_async_context(asker)  # type: ignore[arg-type]
+            stages = [Stage(name=operation.id, work=one, at_once=at_once)]
+            return [_of(operation, fate) async for fate in stream(records, stages, total=len(records), report=report)]
+
+    return run_now(ask_them()) if records else []
+
+
+def _of(operation: Operation[Any, Result], fate: Fate) -> Answered[Result]:
+    if fate.left is None:
+        return fate.value
+    return Answered(operation=operation.id, record=None, unscored=f"{fate.left.reason}: {fate.left.detail}")
 
 
 def _again(first: Request, said: str, problem: str) -> Request:
