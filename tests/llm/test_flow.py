@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from burnish.errors import RunError, SettingsError
+from burnish.errors import RunError, SettingsError, WorkerError
 from burnish.llm.flow import Fate, Left, Pace, Stage, run_flow, run_now, stream, tally
 
 
@@ -139,7 +139,7 @@ def test_counts_add_up(fates: list[str], at_once: int, window: int) -> None:
     assert counts["items"] == counts["through"] + sum(counts["left"].values()) + sum(counts["unscored"].values())
 
 
-@pytest.mark.parametrize("error", [SettingsError("no such model"), RunError("the budget is spent")])
+@pytest.mark.parametrize("error", [SettingsError("no such model"), RunError("budget is spent"), WorkerError("dead")])
 def test_what_is_wrong_with_the_whole_run_ends_it(error: Exception) -> None:
     seen = []
 

@@ -358,3 +358,17 @@ def test_many_records_keep_their_order_and_one_error_is_one_reason() -> None:
     assert [g.record and g.record.count for g in got] == [1, 2, None, 4, 5, 6, 7, 8]
     assert got[2].unscored == "test/count failed: OSError: the line is dead" and asker.entered == 0
     assert answer_all(COUNT, [], asker=asker) == []
+
+
+@given(st.lists(st.text(alphabet="= \nabend of", max_size=30), max_size=3))
+def test_what_was_fenced_can_be_found_again(texts: list[str]) -> None:
+    from burnish.llm.operations.template import fences_in
+
+    shown = "\n\n".join(fenced(text, f"answer {number}") for number, text in enumerate(texts))
+    assert fences_in(f"Look:\n\n{shown}\n\nReply.") == {f"answer {n}": text for n, text in enumerate(texts)}
+
+
+def test_an_operation_has_a_stable_identity() -> None:
+    from burnish.runs.identity import identity
+
+    assert identity(COUNT)["id"] == "test/count" and "template" not in identity(COUNT)

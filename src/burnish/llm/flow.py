@@ -16,12 +16,13 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
-from burnish.errors import RunError, SettingsError
+from burnish.errors import RunError, SettingsError, WorkerError
 from burnish.protocols import Work
 
 Value = TypeVar("Value")
-# What is wrong with the whole run and not with an item: a setting, a template, a full disk, a spent budget.
-FATAL = (SettingsError, RunError)
+# What is wrong with the whole run and not with an item: a setting, a template, a full disk, a spent budget, a server
+# that can answer nothing.
+FATAL = (SettingsError, RunError, WorkerError)
 WINDOW = 8  # items under way for each that can be worked on: stragglers hold up the order, not the work
 EVERY = 0.5  # seconds between two reports of progress
 RECENT = 60.0  # seconds over which the rate is taken
@@ -243,7 +244,7 @@ async def stream(
         cost: money spent so far.
 
     Raises:
-        SettingsError, RunError: what is wrong with the whole run. Nothing else that a stage raises ends it.
+        SettingsError, RunError, WorkerError: what is wrong with the whole run; no other error of a stage ends it.
     """
     if not stages:
         raise SettingsError("a flow needs at least one stage")

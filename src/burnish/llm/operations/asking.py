@@ -20,6 +20,7 @@ from burnish.records import Message, Sampling
 
 Record = TypeVar("Record")
 Result = TypeVar("Result")
+REFUSED = ("content_filter", "refusal")
 REASKS = 2  # ASSUMED
 SHOWN_BACK = 4_000  # characters of an unreadable reply that the model sees again
 KEPT = 20_000  # characters of a reply that a transcript keeps
@@ -51,8 +52,8 @@ async def answer(
         if reply.failure:
             problem = f"no reply: {reply.failure}"
             break
-        if reply.finish == "content_filter":
-            problem = "refused: the server's content filter stopped the reply"
+        if reply.finish in REFUSED:
+            problem = f"refused: the server ended the reply with {reply.finish!r}"
             break
         try:
             result = operation.read(record, reply.text)
@@ -83,7 +84,7 @@ def answer_all(
     record's reason.
 
     Raises:
-        SettingsError, RunError: what is wrong with the whole run (see `flow.FATAL`).
+        SettingsError, RunError, WorkerError: what is wrong with the whole run (see `flow.FATAL`).
     """
 
     async def one(record: Record) -> Answered[Result]:

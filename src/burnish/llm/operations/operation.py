@@ -27,7 +27,7 @@ GREEDY = Sampling(temperature=0.0, max_new_tokens=1024)
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Operation(Generic[Record, Result]):
-    """One question.
+    """One question. To a step's identity it is its id and sampling: templates and forms count as code.
 
     Args:
         id: `room/name`; engines that answer without a model know it by this.
@@ -44,16 +44,16 @@ class Operation(Generic[Record, Result]):
     """
 
     id: str
-    purpose: str
-    template: Path
-    record: type[Record]
-    form: type[Form] | Callable[[Record], type[Form]] | None
-    build: Callable[[Record, Any], Result]
-    example: Record
-    example_reply: Mapping[str, Any] | str
-    source: str = ""
+    purpose: str = field(metadata={"runtime": True})
+    template: Path = field(metadata={"runtime": True})
+    record: type[Record] = field(metadata={"runtime": True})
+    form: type[Form] | Callable[[Record], type[Form]] | None = field(metadata={"runtime": True})
+    build: Callable[[Record, Any], Result] = field(metadata={"runtime": True})
+    example: Record = field(metadata={"runtime": True})
+    example_reply: Mapping[str, Any] | str = field(metadata={"runtime": True})
+    source: str = field(default="", metadata={"runtime": True})
     sampling: Sampling = GREEDY
-    shows_reference: bool = False
+    shows_reference: bool = field(default=False, metadata={"runtime": True})
 
     def form_for(self, record: Record) -> type[Form] | None:
         """The reply form of this record."""

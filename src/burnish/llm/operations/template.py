@@ -40,6 +40,14 @@ def dialogue(messages: Sequence[Message]) -> str:
     return "\n\n".join(f"{_NAMES.get(m.role, m.role)}: {m.content}" for m in messages)
 
 
+_FENCE = re.compile(r"^(=====+) (?!end of )(.+?) \1\n(.*?)\n\1 end of \2 \1$", re.M | re.S)
+
+
+def fences_in(text: str) -> dict[str, str]:
+    """Label -> text of each fence, for an engine that must find the record in its rendering again."""
+    return {label: inside for _, label, inside in _FENCE.findall(text)}
+
+
 @cache
 def _environment() -> jinja2.Environment:
     made = jinja2.Environment(
