@@ -6,6 +6,8 @@ log-probabilities. Called by recipes, `evaluate` and the command line. See docs/
     local       a model in this process; loads torch, so it is imported on first use
     sample      the step function `sample_responses`
     requests    what is asked of a model elsewhere, and what comes back
+    operations  typed questions: template, schema, reading
+    flow        many items through several stages at once
 """
 
 from typing import Any
