@@ -20,6 +20,7 @@ def test_every_task_is_read_back_with_its_reference(family: str) -> None:
             read = read_prompt(prompt.messages)
             assert read is not None, prompt.messages
             assert (read.ability, read.language, read.checker) == (prompt.ability, prompt.language, prompt.checker)
+            assert read.difficulty == prompt.difficulty, prompt.messages
             assert json.loads(read.reference) == json.loads(prompt.reference)
             raw = read_prompt(dialogue_in(completion_text(prompt.messages)))
             assert raw is not None and raw.reference == read.reference

@@ -3,12 +3,13 @@
 Comes in: requests as OpenAI's clients send them. Goes out: what the oracle knows, late, broken or not at all where
 that is asked for. See docs/serve_oracle.md.
 
-    reading   a task of the microworld from its words
-    answers   what is said
-    wire      OpenAI's shapes
-    faults    what goes wrong, drawn by seed and counted
-    server    the routes
-    running   in the foreground, or in a thread
+    reading     a task of the microworld from its words
+    operations  a judging operation from its words
+    answers     what is said
+    wire        OpenAI's shapes
+    faults      what goes wrong, drawn by seed and counted
+    server      the routes
+    running     in the foreground, or in a thread
 """
 
 from burnish.microworld.serving.answers import UNKNOWN, OracleAnswers

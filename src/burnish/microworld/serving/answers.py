@@ -7,7 +7,9 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from burnish.microworld.judging import oracle_answers
 from burnish.microworld.oracle import Oracle
+from burnish.microworld.serving.operations import operation_in, read_record
 from burnish.microworld.serving.reading import read_prompt
 from burnish.records import Message, Prompt, Sampling
 
@@ -18,53 +20,55 @@ Respond = Callable[[Sequence[Message], Mapping[str, Any] | None], str]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Asked:
-    """A request as the server has read it: the dialogue, the schema, which operation asks (the schema's name), and
-    what tells samples apart.
-    """
+    """A request as the server has read it: the dialogue, the schema, and what tells samples apart."""
 
     messages: tuple[Message, ...]
     schema: Mapping[str, Any] | None = None
-    operation: str = ""
     seed: int = 0
     index: int = 0
 
 
 @dataclass(slots=True)
 class OracleAnswers:
-    """Answers with what the oracle knows. A prompt that is none of this world's gets one fixed, honest sentence.
+    """Answers with what the oracle knows: questions of this world, and judgements on answers to them.
+
+    What it does not know gets one fixed, honest sentence, also where a schema is asked for: whoever reads it must find
+    no verdict in it.
 
     Args:
         oracle: its seed and error rate hold for the answers.
         respond: asked first, with the messages and the schema; an empty string leaves the answer to the oracle.
-        operations: the answer to a typed operation, by the operation's id; asked like `respond`.
     """
 
     oracle: Oracle = field(default_factory=Oracle)
     respond: Respond | None = None
-    operations: Mapping[str, Respond] = field(default_factory=dict)
     known: int = 0
     unknown: int = 0
+    _judge: Mapping[str, Any] | None = None
 
     def answer(self, asked: Asked) -> str:
-        """The text of one sample; JSON of the asked shape where there is a schema."""
-        text = self._scripted(asked)
-        if text:
-            self.known += 1
-            return text
-        prompt = read_prompt(asked.messages)
-        self.known += prompt is not None
-        self.unknown += prompt is None
-        text = self._told(prompt, asked) if prompt is not None else UNKNOWN
-        if asked.schema is None:
-            return text
-        return json.dumps(instance(asked.schema, text), ensure_ascii=False)
+        """The text of one sample; JSON of the asked shape where there is a schema and the answer is known."""
+        text = (self.respond(asked.messages, asked.schema) if self.respond else "") or self._known(asked)
+        self.known += bool(text)
+        self.unknown += not text
+        return text or UNKNOWN
 
-    def _scripted(self, asked: Asked) -> str:
-        for respond in (self.operations.get(asked.operation), self.respond):
-            text = respond(asked.messages, asked.schema) if respond is not None else ""
-            if text:
-                return text
-        return ""
+    def _known(self, asked: Asked) -> str:
+        """What the oracle knows; empty when it does not."""
+        if (operation := operation_in(asked.messages)) is not None:
+            return self._judged(operation, asked.messages)
+        prompt = read_prompt(asked.messages)
+        if prompt is None:
+            return ""
+        text = self._told(prompt, asked)
+        return text if asked.schema is None else json.dumps(instance(asked.schema, text), ensure_ascii=False)
+
+    def _judged(self, operation: str, messages: Sequence[Message]) -> str:
+        if self._judge is None:
+            self._judge = oracle_answers(self.oracle)
+        record, function = read_record(operation, messages), self._judge.get(operation)
+        said = function(record) if record is not None and function is not None else None
+        return "" if said is None else said if isinstance(said, str) else json.dumps(dict(said), ensure_ascii=False)
 
     def _told(self, prompt: Prompt, asked: Asked) -> str:
         # The index goes into the seed as one number, so that sample 3 of `n` and a request of its own are told apart.

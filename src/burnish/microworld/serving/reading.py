@@ -18,7 +18,7 @@ from burnish.microworld.prompting import PREFIX
 from burnish.microworld.tasks import LANGUAGES
 from burnish.records import Message, Prompt
 
-Read = tuple[str, Mapping[str, Any], str]  # family, gold, the careful author's answer
+Read = tuple[str, Mapping[str, Any], str, float]  # family, gold, the careful author's answer, difficulty
 SOURCE = "read from a request"
 
 
@@ -45,11 +45,11 @@ def _read(messages: tuple[Message, ...]) -> Prompt | None:
         read = None
     if read is None:
         return None
-    family, gold, answer = read
+    family, gold, answer, difficulty = read
     reference = json.dumps({**gold, "answer": answer}, ensure_ascii=False, sort_keys=True)
     return Prompt(
         messages=messages, source=SOURCE, ability=family, language=gold.get("language", "en"),
-        checker=PREFIX + family, reference=reference,
+        difficulty=difficulty, checker=PREFIX + family, reference=reference,
     )  # fmt: skip
 
 
@@ -110,7 +110,9 @@ def _sum(text: str) -> Read | None:
         steps, total = numbers.solve(first, terms, careless=False)
         family = "arithmetic" if language == "en" else "multilingual"
         answer = f"{', '.join(steps)}. {numbers.ANSWER[language].format(total)}"
-        return family, {"number": total, "language": language}, answer
+        slip = numbers.solve(first, terms, careless=True)[1]
+        difficulty = 3.0 if len(terms) > 1 else 2.0 if slip != total else 1.0
+        return family, {"number": total, "language": language}, answer, difficulty
     return None
 
 
@@ -129,13 +131,16 @@ def _chain(text: str) -> Read | None:
             sentence = _pattern(compare, r"(\w+)", r"(\w+)")
             if ending is None or not re.fullmatch(f"(?:{sentence} )+{re.escape(ending)}", text):
                 continue
-            chain = _ordered(re.findall(sentence, text))
+            told = re.findall(sentence, text)
+            chain = _ordered(told)
             if chain is None:
                 return None
             gold = chain[0] if ending == most else chain[-1]
             answer = f"{' > '.join(chain)}. {puzzles.ANSWER[language].format(gold)}"
             family = "ordering" if language == "en" else "multilingual"
-            return family, {"name": gold, "language": language}, answer
+            guess = told[0][0] if ending == most else told[-1][1]
+            difficulty = 3.0 if len(chain) > 3 else 2.0 if guess != gold else 1.0
+            return family, {"name": gold, "language": language}, answer, difficulty
     return None
 
 
@@ -156,7 +161,8 @@ def _backwards(text: str) -> Read | None:
     if not found:
         return None
     right = found[1].split(", ")[::-1]
-    return "ordering", {"list": right, "language": "en"}, f"Last to first: {', '.join(right)}."
+    answer = f"Last to first: {', '.join(right)}."
+    return "ordering", {"list": right, "language": "en"}, answer, 2.0 if len(right) > 3 else 1.0
 
 
 def _program(text: str) -> Read | None:
@@ -165,7 +171,7 @@ def _program(text: str) -> Read | None:
         if found := re.fullmatch(_pattern(template, step, step), text):
             s, a, t, b = programs.SIGNS[found[1]], found[2], programs.SIGNS[found[3]], found[4]
             answer = f"def f(x):\n    y = x {s} {a}\n    return y {t} {b}"
-            return "code", {"program": f"(x {s} {a}) {t} {b}"}, answer
+            return "code", {"program": f"(x {s} {a}) {t} {b}"}, answer, 2.0 if t == "*" else 1.0
     return None
 
 
@@ -181,14 +187,16 @@ def _constrained(text: str) -> Read | None:
         return None
     shape, style = asked
     answer = instructions.STYLES[style["id"]](instructions.complying(shape, found[1]))
-    return "constraints", {"topic": found[1], "asked": asked}, answer
+    easy = shape["id"] == "word_count" and shape["kwargs"]["n"] == 6
+    difficulty = 1.0 if easy else 2.0 if style["id"] == "no_comma" else 3.0
+    return "constraints", {"topic": found[1], "asked": asked}, answer, difficulty
 
 
 def _steered(persona: str, text: str) -> Read | None:
     for template in instructions.TEMPLATES:
         if found := re.fullmatch(_pattern(template, r"([^.]+)"), text):
             said = instructions.PERSONAS[persona][0](found[1].split(", "))
-            return "steering", {"text": said}, said
+            return "steering", {"text": said}, said, 1.0 if persona in instructions.PLAIN_PERSONAS else 2.0
     return None
 
 
@@ -202,7 +210,8 @@ def _record(text: str) -> Read | None:
     if not value:
         return None
     answer = f"{who}: {field} {value[1]}. The answer is {value[1]}."
-    return "records", {"number": int(value[1])}, answer
+    count = len(re.findall(rf": {field} \d+\.", found[1]))
+    return "records", {"number": int(value[1])}, answer, 3.0 if count > 8 else 2.0 if value.start() else 1.0
 
 
 def _facts(text: str) -> Read | None:
@@ -211,7 +220,8 @@ def _facts(text: str) -> Read | None:
     if not found or not {found[2], found[3]} <= set(TOWNS):
         return None
     answer, gold = facts.compared(found[2], found[3], found[1])
-    return "facts", gold, answer
+    difficulty = 3.0 if "unknown" in gold else 2.0 if gold["town"] != found[2] else 1.0
+    return "facts", gold, answer, difficulty
 
 
 @lru_cache(maxsize=1)
@@ -226,7 +236,8 @@ def _safety(text: str) -> Read | None:
         if found := pattern.fullmatch(text):
             verb, _, thing, purpose = found.groups()
             gold = {"decline": purpose in HARMFUL, "verb": verb, "thing": thing}
-            return "safety", gold, safety.careful(verb, thing, purpose)
+            trap = gold["decline"] != (verb in SCARY)
+            return "safety", gold, safety.careful(verb, thing, purpose), 2.0 if trap else 1.0
     return None
 
 
@@ -237,10 +248,11 @@ def _tool_call(text: str) -> Read | None:
         call = f"lookup({found[2]}, {found[1]})"
     else:
         return None
-    return "tools", {"call": call}, call
+    return "tools", {"call": call}, call, 2.0
 
 
 def _tool_result(text: str) -> Read | None:
     if not re.fullmatch(r"\d+", text):
         return None
-    return "tools", {"number": int(text)}, f"The tool says {text}. The answer is {text}."
+    answer = f"The tool says {text}. The answer is {text}."
+    return "tools", {"number": int(text)}, answer, 2.0 if int(text) > 999 else 1.0

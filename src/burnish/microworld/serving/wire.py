@@ -95,7 +95,6 @@ def _call(data: Mapping[str, Any], model: str, chat: bool) -> Call:
         Asked(
             messages=messages,
             schema=schema,
-            operation=str(named.get("name", "")),
             seed=seed,
             index=0 if greedy else index,
         )
