@@ -56,7 +56,7 @@ class Server:
                 body = json.loads(await reader.readexactly(length)) if length else {}
                 if not await self.answer(lines[0], head, body, writer):
                     break
-        except (asyncio.IncompleteReadError, ConnectionError):
+        except (asyncio.IncompleteReadError, ConnectionError, asyncio.CancelledError):
             pass
         finally:
             writer.close()

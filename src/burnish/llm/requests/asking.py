@@ -213,9 +213,12 @@ class _Asking:
             self.charged.set()
         self.unwritten += 1
         if self.store is None:
-            self._completed([(key, reply)])
-        else:
-            self.store.add(key, request, canonical, reply, token=(key, reply), done=self._written)
+            self._completed([(key, reply, None)])
+            return
+        # Its place is taken until it is on the disk, so that a kill never costs more than what may be in flight.
+        written = self.loop.create_future()
+        self.store.add(key, request, canonical, reply, token=(key, reply, written), done=self._written)
+        await written
 
     def _written(self, tokens: list[Any]) -> None:
         """In the store's thread: these replies are on the disk, or the store is broken, which `more` finds out."""
@@ -223,9 +226,11 @@ class _Asking:
             return
         self.loop.call_soon_threadsafe(self._completed, tokens)
 
-    def _completed(self, tokens: list[tuple[str, Reply]]) -> None:
+    def _completed(self, tokens: list[tuple[str, Reply, asyncio.Future[None] | None]]) -> None:
         ready = self.ready
-        for key, reply in tokens:
+        for key, reply, written in tokens:
+            if written is not None and not written.done():
+                written.set_result(None)
             self.unwritten -= 1
             first, *others = self.pending.pop(key)
             self.held -= len(others)

@@ -50,7 +50,7 @@ _REPLY = (
 )
 _FIND = f"select {_REPLY} from asked where key = ?"
 _GROUP = 512  # replies of a commit at most
-_GATHER = 0.01  # seconds to wait for more of a group
+_GATHER = 0.002  # seconds to wait for more of a group
 
 Done = Callable[[list[Any]], None]
 

@@ -79,12 +79,12 @@ class Line:
                 return Reply(failure=fault.reason, finish="failure", attempts=sent)
             if fault.kind == faults.STOP:
                 raise WorkerError(await why(self.transport, lane.url, self.endpoint.model, fault))
-            self.replicas.troubled(fault.reason)
             if fault.kind == faults.PASSING:
                 tries += 1
                 if tries >= self.limits.tries:
                     failure = f"no answer after {tries} tries: {fault.reason}"
                     return Reply(failure=failure, finish="failure", attempts=sent, passing=True)
+            self.replicas.troubled(fault.reason)
             if fault.wait and len(self.replicas.lanes) == 1:
                 continue  # its pace lets nothing through before
             waits = min(waits + 1, 6)
