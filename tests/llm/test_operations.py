@@ -129,7 +129,7 @@ def test_what_a_person_can_read_is_read(text: str) -> None:
         ('{"why": "x", "winner": "A", "score": 7/10}', "no JSON value|comma"),
         ('{"why": "x", "winner": "A", "score": 08}', "no JSON value"),
         ('{"why": "x", "winner": "A", "score": NaN}', "no JSON value"),
-        ('{"why": "x", "winner": "A", "score": 1e999}', "out of range"),
+        ('{"why": "x", "winner": "A", "score": 1e999}', "inf"),
         ('{"why": "x", "winner": "A", "score": null}', "score"),
         ('{"why": "x", "winner": "A", "score": 0}', "greater than or equal to 1"),
         ('{"why": "x", "winner": "both", "score": 3}', "winner"),
@@ -372,3 +372,27 @@ def test_an_operation_has_a_stable_identity() -> None:
     from burnish.runs.identity import identity
 
     assert identity(COUNT)["id"] == "test/count" and "template" not in identity(COUNT)
+
+
+@settings(max_examples=300, deadline=None)
+@given(st.dictionaries(st.sampled_from(["score", "why"]) | st.text(max_size=3), json_values, max_size=4))
+def test_the_quick_way_reads_what_the_tolerant_way_reads(value: dict[str, Any]) -> None:
+    def outcome(text: str) -> Any:
+        try:
+            return read_form(text, Bare)
+        except Unreadable:
+            return None
+
+    text = json.dumps(value)
+    assert outcome(text) == outcome("So: " + text)
+
+
+def test_a_form_takes_no_number_that_is_none() -> None:
+    class Share(Form):
+        share: float
+
+    assert read_form('{"share": 1}', Share).share == 1.0
+    for text in ("NaN", "Infinity", "1e999", "-1e999", '"0.5"', "true"):
+        for around in ("", "So: "):
+            with pytest.raises(Unreadable):
+                read_form(f'{around}{{"share": {text}}}', Share)

@@ -20,7 +20,7 @@ _TRUTHS: dict[Any, bool] = {"yes": True, "true": True, "no": False, "false": Fal
 class Form(BaseModel):
     """The parent of all reply forms. Each field has a description: the model reads it."""
 
-    model_config = ConfigDict(strict=True, frozen=True, extra="ignore")
+    model_config = ConfigDict(strict=True, frozen=True, extra="ignore", allow_inf_nan=False)
 
 
 def _integer(value: Any) -> Any:

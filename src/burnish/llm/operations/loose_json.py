@@ -21,6 +21,7 @@ _WORDS = {"true": True, "false": False, "null": None, "True": True, "False": Fal
 _PLAIN = {'"': re.compile(r'[^"\\]*'), "'": re.compile(r"[^'\\]*")}
 _ESCAPES = {"n": "\n", "t": "\t", "r": "\r", "b": "\b", "f": "\f", "/": "/", "\\": "\\", '"': '"', "'": "'"}
 _HEX = re.compile(r"[0-9a-fA-F]{4}")
+_HALF = re.compile("[\ud800-\udfff]")
 _BRACE = re.compile(r'"(?:[^"\\]|\\.)*"|[{}]', re.S)
 
 
@@ -136,7 +137,7 @@ def _string(text: str, at: int) -> tuple[str, int]:
 
 def _paired(text: str) -> str:
     """Two escapes that are halves of one character become that character."""
-    if not any("\ud800" <= mark <= "\udfff" for mark in text):
+    if not _HALF.search(text):
         return text
     return text.encode("utf-16", "surrogatepass").decode("utf-16", "surrogatepass")
 

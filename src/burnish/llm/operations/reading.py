@@ -6,12 +6,12 @@ text -> without a model's thinking -> objects in it (loose_json) -> those that f
 from __future__ import annotations
 
 import json
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from pydantic import ValidationError
 
 from burnish.llm.operations.forms import Form
-from burnish.llm.operations.loose_json import Malformed, objects
+from burnish.llm.operations.loose_json import Found, Malformed, objects
 
 MAX_READ = 1_000_000  # characters; no form needs a hundredth of it
 Filled = TypeVar("Filled", bound=Form)
@@ -50,7 +50,7 @@ def read_form(text: str, form: type[Filled]) -> Filled:
     if said.startswith('"') and said.endswith('"'):
         said = _unwrapped(said)
     try:
-        found = objects(said)
+        found = _whole(said) or objects(said)
     except Malformed as error:
         raise Unreadable(f"the JSON object is cut off: {error}") from None
     if not found:
@@ -73,6 +73,27 @@ def read_form(text: str, form: type[Filled]) -> Filled:
     if not fitting:
         raise Unreadable(errors[-1])
     return fitting[0]
+
+
+def _whole(said: str) -> list[Found]:
+    """The quick way, for a reply that is one strict JSON object and nothing else."""
+    if not (said.startswith("{") and said.endswith("}")):
+        return []
+    try:
+        return [Found(value=json.loads(said, object_pairs_hook=_once, parse_constant=_refused))]
+    except (ValueError, RecursionError):
+        return []
+
+
+def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    values = dict(pairs)
+    if len(values) < len(pairs):
+        raise ValueError("a field comes twice")
+    return values
+
+
+def _refused(constant: str) -> Any:
+    raise ValueError(f"{constant} is no JSON")
 
 
 def _unwrapped(said: str) -> str:

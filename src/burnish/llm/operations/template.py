@@ -100,11 +100,12 @@ def render(path: Path, names: Mapping[str, Any]) -> tuple[Message, ...]:
     """
     made = load_template(path)
     messages = []
+    context = made.new_context(dict(names))
     for block in BLOCKS:
         if block not in made.blocks:
             continue
         try:
-            text = "".join(made.blocks[block](made.new_context(dict(names)))).strip()
+            text = "".join(made.blocks[block](context)).strip()
         except jinja2.UndefinedError as error:
             raise SettingsError(f"the template {path.name} asks for what the record does not have: {error}") from error
         if text:
