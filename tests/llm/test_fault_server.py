@@ -1,16 +1,26 @@
-"""The endpoint client against a server that fails in all ways at once: nothing is lost, and the counts add up."""
+"""The endpoint client, and typed operations through it, against a server that fails in all ways at once.
+
+Nothing is lost, the counts add up, and no reply that cannot be read becomes a verdict.
+"""
 
 from __future__ import annotations
 
 import asyncio
 import json
+import sqlite3
 from collections import Counter
 from pathlib import Path
 from typing import Any
 from urllib.request import urlopen
 
+import pytest
+
 from burnish import microworld
-from burnish.llm.requests import Endpoint, Limits, Reply, Request, Store, ask_all
+from burnish.judge.operations import CRITIQUE, PAIRWISE
+from burnish.judge.operations.records import Comparison, ReferencedAnswer, said
+from burnish.llm.operations import Answered, Operation, answer
+from burnish.llm.requests import Endpoint, Kept, Limits, Reply, Request, Store, ask_all
+from burnish.microworld.judging import scripted_judge
 from burnish.microworld.serving import Faults, oracle_server
 from burnish.records import Sampling
 
@@ -84,3 +94,58 @@ def test_failures_are_kept_with_their_reasons_and_asked_again_by_the_next_run(tm
         assert not any(reply.failure for _, reply in pairs)
         fresh = [reply for _, reply in pairs if reply.attempts > 2]
         assert books["requests"] - before >= len(failed) >= len(fresh)
+
+
+def comparisons(count: int) -> list[tuple[Operation[Any, Any], Any]]:
+    """Operations with their records: a right and a spoiled answer, compared or marked."""
+    rows: list[tuple[Operation[Any, Any], Any]] = []
+    right, wrong = microworld.Oracle(), microworld.Oracle(error=1.0)
+    for number, prompt in enumerate(microworld.prompts("train", count, seed=11)):
+        first, second = (oracle.answer([prompt], n=1, sampling=SAMPLING)[0] for oracle in (right, wrong))
+        if number % 2:
+            rows.append((PAIRWISE, Comparison(prompt=prompt, first=first, second=second)))
+        else:
+            marked = said(prompt, (first if number % 4 else second).text)
+            rows.append((CRITIQUE, ReferencedAnswer(prompt=prompt, response=marked, reference="See the first step.")))
+    return rows
+
+
+@pytest.mark.parametrize("count", [300, pytest.param(5000, marks=pytest.mark.slow)])
+def test_every_operation_ends_as_a_validated_record_or_unscored_with_its_reason(tmp_path: Path, count: int) -> None:
+    rows = comparisons(count)
+    faults = Faults(**TENTH, malformed=0.1, wrong_schema=0.02, seed=4)
+
+    async def judged(asker: Any, reasks: int) -> list[Answered[Any]]:
+        room = asyncio.Semaphore(64)
+
+        async def one(operation: Operation[Any, Any], record: Any) -> Answered[Any]:
+            async with room:
+                return await answer(operation, record, asker=asker, reasks=reasks)
+
+        return await asyncio.gather(*(one(*row) for row in rows))
+
+    async def over(url: str, store: Store) -> list[Answered[Any]]:
+        async with Kept(Endpoint.parse(url + "#oracle", limits=QUICK), store) as asker:
+            return await judged(asker, 1)
+
+    with oracle_server(faults=faults) as url, Store(tmp_path / "s.sqlite") as store:
+        got = asyncio.run(over(url, store))
+        with urlopen(url + "/faults") as told:
+            books = json.load(told)
+        again = asyncio.run(over(url, store))  # all of it from the store
+        with urlopen(url + "/faults") as told:
+            assert json.load(told)["requests"] == books["requests"]
+    assert again == got
+    truth = asyncio.run(judged(scripted_judge(), 0))
+    scored = [(mine, true) for mine, true in zip(got, truth, strict=True) if mine.record is not None]
+    unscored = [mine for mine in got if mine.record is None]
+    assert len(scored) + len(unscored) == count and len(scored) > 0.9 * count
+    assert all(mine.record == true.record for mine, true in scored)  # nothing but what the oracle said
+    assert all(mine.unscored.startswith(("unreadable: ", "no reply: ")) and mine.transcript for mine in unscored)
+    with sqlite3.connect(tmp_path / "s.sqlite") as base:
+        attempts, kept = base.execute("select sum(attempts), count(*) from asked").fetchone()
+    assert attempts == books["requests"] == sum(books["outcomes"].values())
+    assert kept == sum(len(mine.requests) for mine in got)
+    bad = books["outcomes"]["malformed"] + books["outcomes"]["wrong_schema"]
+    unread = kept - len(scored) - sum(mine.unscored.startswith("no reply") for mine in unscored)
+    assert 0 < unread <= bad  # a brace too many, say, is no parse failure

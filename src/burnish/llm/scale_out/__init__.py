@@ -5,7 +5,7 @@ Needs the extra `ray`. See docs/scale_out.md.
 
     cluster   `ask_on_ray`, `map_on_ray`: the driving process
     worker    one actor and its file of replies
-    kept      an asker whose replies are on the disk before they are handed on
+    item      the asker of one item
 """
 
 from burnish.llm.scale_out.cluster import Cluster, Done, ask_on_ray, map_on_ray

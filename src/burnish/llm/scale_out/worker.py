@@ -17,8 +17,8 @@ from typing import Any
 
 from burnish.errors import BurnishError, RunError
 from burnish.llm.requests import Asker, Store
-from burnish.llm.requests.asking import IN_FLIGHT
-from burnish.llm.scale_out.kept import ItemAsker, Keeper
+from burnish.llm.requests.kept import Kept
+from burnish.llm.scale_out.item import ItemAsker
 
 Work = Callable[[Any, Asker], Awaitable[Any]]
 
@@ -37,16 +37,16 @@ class Worker:
         self.work, self.asker = work, asker
         self.folder = own_folder(scratch)
         self.path = self.folder / f"{uuid.uuid4().hex}.sqlite"
-        self.in_flight = in_flight or getattr(asker, "most", IN_FLIGHT)
-        self.keeper: Keeper | None = None
+        self.in_flight = in_flight
+        self.kept: Kept | None = None
         self.others: dict[Path, Store] = {}
 
     async def __call__(self, block: Any) -> AsyncIterator[Any]:
         """A table of (place, item) in, a table of (place, done) out; see `packed`."""
         import pyarrow
 
-        keeper = await self._ready()
-        tasks = [asyncio.ensure_future(self._one(keeper, data)) for data in block.column("item").to_pylist()]
+        kept = await self._ready()
+        tasks = [asyncio.ensure_future(self._one(kept, data)) for data in block.column("item").to_pylist()]
         try:
             done = await asyncio.gather(*tasks)
         finally:
@@ -54,21 +54,19 @@ class Worker:
                 task.cancel()
         yield pyarrow.table({"place": block.column("place"), "done": pyarrow.array(done, pyarrow.large_binary())})
 
-    async def _ready(self) -> Keeper:
-        """The keeper, made in the loop it lives in; other workers' files are looked for at each block."""
-        if self.keeper is None:
-            self.keeper = Keeper(self.asker, Store(self.path), self.in_flight)
-            if hasattr(self.asker, "__aenter__"):
-                await self.asker.__aenter__()
+    async def _ready(self) -> Kept:
+        """The asker with its file, made in the loop it lives in; other workers' files are looked for at each block."""
+        if self.kept is None:
+            self.kept = await Kept(self.asker, Store(self.path), in_flight=self.in_flight).__aenter__()
         for path in self.folder.glob("*.sqlite"):
             if path != self.path and path not in self.others:
                 self.others[path] = Store(path)
-        self.keeper.others = tuple(self.others.values())
-        return self.keeper
+        self.kept.others = tuple(self.others.values())
+        return self.kept
 
-    async def _one(self, keeper: Keeper, data: bytes) -> bytes:
+    async def _one(self, kept: Kept, data: bytes) -> bytes:
         item, known = pickle.loads(data)
-        asker = ItemAsker(self.asker.identity, keeper, known.get)
+        asker = ItemAsker(self.asker.identity, kept, known.get)
         value: Any = None
         error: str | BurnishError
         try:
