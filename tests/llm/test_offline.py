@@ -21,6 +21,10 @@ SAMPLING = Sampling(temperature=0.7, max_new_tokens=8, top_p=0.9, seed=3)
 SCHEMA = {"type": "object", "properties": {"grade": {"type": "integer"}}}
 
 
+class Refused(Exception):
+    """vLLM's error for a request of the wrong kind; it is no ValueError there."""
+
+
 @dataclass
 class StandIn:
     """What the stand-in was given, and what it says."""
@@ -30,15 +34,34 @@ class StandIn:
     calls: list[tuple[Any, Any, str]] = field(default_factory=list)
     threads: set[int] = field(default_factory=set)
     error: Exception | None = None
+    finish: str = "stop"
     stopped: int = 0
 
 
 @pytest.fixture
 def vllm(monkeypatch: pytest.MonkeyPatch) -> StandIn:
-    """The names of vLLM's V1 engine. The real signatures: `AsyncEngineArgs(model=..., ...)`,
-    `AsyncLLM.from_engine_args(args)`, `generate(prompt, sampling_params, request_id)` as an async generator.
+    """The names of vLLM's V1 engine, as they stand in the source of 0.33; any other name of a setting is refused.
+
+    `AsyncEngineArgs(model=..., ...)`, `AsyncLLM.from_engine_args(args)`, and `generate(prompt, sampling_params,
+    request_id)` as an async generator of outputs.
     """
     seen = StandIn()
+
+    def settings(*known: str) -> type:
+        class Settings(SimpleNamespace):
+            def __init__(self, **given: Any) -> None:
+                assert set(given) <= set(known), set(given) - set(known)
+                super().__init__(**given)
+
+        return Settings
+
+    engine_args = settings(
+        "model", "disable_log_stats", "logprobs_mode", "trust_remote_code", "tensor_parallel_size", "max_model_len",
+    )  # fmt: skip
+    params = settings(
+        "n", "temperature", "top_p", "max_tokens", "seed", "logprobs", "stop_token_ids", "detokenize", "output_kind",
+        "structured_outputs",
+    )  # fmt: skip
 
     class AsyncLLM:
         @classmethod
@@ -56,26 +79,24 @@ def vllm(monkeypatch: pytest.MonkeyPatch) -> StandIn:
             if seen.error is not None:
                 raise seen.error
             rows = [{token: SimpleNamespace(logprob=-0.5 - n)} for n, token in enumerate(seen.said)]
-            out = SimpleNamespace(token_ids=list(seen.said), logprobs=rows, finish_reason="stop")
+            out = SimpleNamespace(token_ids=list(seen.said), logprobs=rows, finish_reason=seen.finish)
             yield SimpleNamespace(outputs=[out], num_cached_tokens=2, finished=True)
 
         def shutdown(self) -> None:
             seen.stopped += 1
 
-    class Params(SimpleNamespace):
-        pass
-
     names: dict[str, dict[str, Any]] = {
-        "vllm": {"SamplingParams": Params},
+        "vllm": {"SamplingParams": params},
         "vllm.engine": {},
-        "vllm.engine.arg_utils": {"AsyncEngineArgs": SimpleNamespace},
+        "vllm.engine.arg_utils": {"AsyncEngineArgs": engine_args},
         "vllm.v1": {},
         "vllm.v1.engine": {},
         "vllm.v1.engine.async_llm": {"AsyncLLM": AsyncLLM},
         "vllm.sampling_params": {
             "RequestOutputKind": SimpleNamespace(FINAL_ONLY="final"),
-            "StructuredOutputsParams": SimpleNamespace,
+            "StructuredOutputsParams": settings("json"),
         },
+        "vllm.exceptions": {"VLLMClientError": Refused},
     }
     for name, held in names.items():
         module = ModuleType(name)
@@ -146,8 +167,15 @@ def test_what_no_retry_would_change_is_a_kept_failure(vllm: StandIn, client: Off
     assert "empty" in failure(Request(model="", sampling=SAMPLING, text=""))
     assert "tools" in failure(question(client, tools=[{"type": "function"}]))
     assert not vllm.calls
-    vllm.error = ValueError("top_p is odd")
-    assert failure(question(client)) == "vLLM refuses the request: top_p is odd"
+    for error in (ValueError("top_p is odd"), Refused("top_p is odd")):
+        vllm.error = error
+        assert failure(question(client)) == "vLLM refuses the request: top_p is odd"
+
+
+def test_a_reply_that_vllm_broke_off_is_asked_again_by_the_next_run(vllm: StandIn, client: OfflineVLLM) -> None:
+    vllm.finish = "abort"
+    reply = asyncio.run(client.ask(question(client)))
+    assert reply.failure == "vLLM ended the reply early (abort)" and reply.passing and not reply.text
 
 
 def test_a_dead_or_missing_engine_ends_the_asking(

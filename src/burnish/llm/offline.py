@@ -148,7 +148,7 @@ class Engine:
         try:
             async for output in self._engine.generate({"prompt_token_ids": list(ids)}, params, name):
                 final = output
-        except ValueError as error:  # vLLM's own check of the request
+        except (ValueError, self._vllm.ClientError) as error:  # vLLM's own check of the request
             return Reply(failure=f"vLLM refuses the request: {error}", usage=Usage(prompt=len(ids)))
         except Exception as error:
             raise WorkerError(f"vLLM has stopped: {error or type(error).__name__}; see its log") from error
@@ -180,6 +180,10 @@ class Engine:
 
 def _reply(client: OfflineVLLM, request: Request, ids: tuple[int, ...], final: Any, seconds: float) -> Reply:
     drawn = final.outputs[0]
+    if drawn.finish_reason in ("abort", "error"):
+        return Reply(
+            failure=f"vLLM ended the reply early ({drawn.finish_reason})", passing=True, usage=Usage(prompt=len(ids))
+        )
     token_ids = tuple(int(token) for token in drawn.token_ids)
     told = drawn.logprobs or []
     # A row holds the drawn token and, where others are likelier, perhaps more: ours is found by its id.
@@ -197,12 +201,13 @@ def seed_of(request: Request) -> int:
 
 
 class _Names:
-    """What is used of vLLM, under the names of its V1 engine (2026)."""
+    """What is used of vLLM, under the names of its V1 engine, as of 0.33."""
 
     def __init__(self) -> None:
         self.SamplingParams = _find("vllm", "SamplingParams")
         self.AsyncEngineArgs = _find("vllm.engine.arg_utils", "AsyncEngineArgs")
         self.AsyncLLM = _find("vllm.v1.engine.async_llm", "AsyncLLM")
+        self.ClientError = _find("vllm.exceptions", "VLLMClientError")
         self.RequestOutputKind = _find("vllm.sampling_params", "RequestOutputKind")
         self.StructuredOutputsParams = _find("vllm.sampling_params", "StructuredOutputsParams")
 
