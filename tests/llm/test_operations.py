@@ -396,3 +396,8 @@ def test_a_form_takes_no_number_that_is_none() -> None:
         for around in ("", "So: "):
             with pytest.raises(Unreadable):
                 read_form(f'{around}{{"share": {text}}}', Share)
+
+
+def test_what_stands_behind_an_open_quote_is_no_answer() -> None:
+    with pytest.raises(Unreadable, match="cut off"):
+        read_form("""{"why": "he wrote } and {'score': 3}""", Bare)
