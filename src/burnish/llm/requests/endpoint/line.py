@@ -18,7 +18,7 @@ from burnish.errors import WorkerError
 from burnish.llm.requests.endpoint import faults
 from burnish.llm.requests.endpoint.faults import Fault
 from burnish.llm.requests.endpoint.opening import look, why
-from burnish.llm.requests.endpoint.pace import Pace, Pacing
+from burnish.llm.requests.endpoint.pace import MovedError, Pace, Pacing
 from burnish.llm.requests.endpoint.replicas import Lane, Replicas
 from burnish.llm.requests.endpoint.transport import LateError, TooLongError, Transport
 from burnish.llm.requests.endpoint.wire import Features, Malformed, decode, encode
@@ -59,22 +59,30 @@ class Line:
         """See `Endpoint.ask`."""
         if not self._good:
             await self._ready()
-        state = self.features.state()
-        route, body = encode(request, self.endpoint.model, self.features)
+        features, written, route, body = self.features, -1, "", b""
         tries = waits = sent = 0
         while True:
             lane = await self.replicas.choose()
+            try:
+                epoch = await lane.pace.enter()
+            except MovedError:
+                lane.trying = False
+                continue
+            except BaseException:
+                lane.trying = False
+                raise
+            if written != features.version:
+                written = features.version
+                route, body = encode(request, self.endpoint.model, features)
             sent += 1
-            reply, fault = await self._attempt(lane, route, body, request)
+            reply, fault = await self._attempt(lane, epoch, route, body, request)
             if reply is not None:
                 if sent > 1:
                     object.__setattr__(reply, "attempts", sent)
                 return reply
-            if fault.kind == faults.REFUSED and self.features.step_down(request, fault.reason, state):
-                state = self.features.state()
-                route, body = encode(request, self.endpoint.model, self.features)
-                continue
             if fault.kind == faults.REFUSED:
+                if features.step_down(request, fault.reason, written):
+                    continue
                 self.replicas.answered(lane)
                 return Reply(failure=fault.reason, finish="failure", attempts=sent)
             if fault.kind == faults.STOP:
@@ -85,16 +93,19 @@ class Line:
                     failure = f"no answer after {tries} tries: {fault.reason}"
                     return Reply(failure=failure, finish="failure", attempts=sent, passing=True)
             self.replicas.troubled(fault.reason)
+            if fault.kind == faults.BUSY and len(self.replicas.lanes) > 1 and (fault.wait or not fault.status):
+                lane.pace.move()
             if fault.wait and len(self.replicas.lanes) == 1:
                 continue  # its pace lets nothing through before
             waits = min(waits + 1, 6)
             if fault.status or fault.kind == faults.PASSING:
                 await asyncio.sleep(self.limits.backoff * 2 ** (waits - 1) * random.uniform(0.5, 1.0))
 
-    async def _attempt(self, lane: Lane, route: str, body: bytes, request: Request) -> tuple[Reply | None, Fault]:
-        """Send once, at the lane's pace, and tell the pace and the replicas how it went."""
+    async def _attempt(
+        self, lane: Lane, epoch: int, route: str, body: bytes, request: Request
+    ) -> tuple[Reply | None, Fault]:
+        """Send once, in a place that the lane's pace gave, and tell the pace and the replicas how it went."""
         pace = lane.pace
-        epoch = await pace.enter()
         began = time.perf_counter()
         try:
             status, retry_after, data = await self.transport.post(lane.url, route, body)

@@ -102,7 +102,7 @@ class Replicas:
                 if lane.rest and (lane.trying or now < lane.dead_until):
                     continue
                 pace = lane.pace
-                share = pace.in_flight / pace.limit + (1e6 if pace.paused() else 0.0)
+                share = pace.load() + (1e6 if pace.paused() else 0.0)
                 if lane.rest:
                     share = -1.0  # its turn to be tried, by this request alone
                 if best is None or share < load:
