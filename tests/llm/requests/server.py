@@ -42,6 +42,8 @@ class Server:
         self.in_service = self.highest = 0
         self.statuses: Counter[int] = Counter()
         self.port = 0
+        self.listening: asyncio.AbstractEventLoop
+        self.listener: asyncio.Server
 
     @property
     def url(self) -> str:
@@ -92,6 +94,7 @@ class Server:
 def serving(script: Callable[[dict[str, Any], Server], Any], models: tuple[str, ...] | None = NAMES, port: int = 0):
     """A running server; it stops, cutting its connections, at the end."""
     server, started, loop = Server(script, models), threading.Event(), asyncio.new_event_loop()
+    server.listening = loop
 
     async def begin() -> Any:
         listener = await asyncio.start_server(server.serve, "127.0.0.1", port, backlog=1024)

@@ -18,7 +18,7 @@ from burnish.errors import WorkerError
 from burnish.llm.requests.endpoint import faults
 from burnish.llm.requests.endpoint.faults import Fault
 from burnish.llm.requests.endpoint.opening import look, why
-from burnish.llm.requests.endpoint.pace import Pace, Pacing
+from burnish.llm.requests.endpoint.pace import MovedError, Pace, Pacing
 from burnish.llm.requests.endpoint.replicas import Lane, Replicas
 from burnish.llm.requests.endpoint.transport import LateError, TooLongError, Transport
 from burnish.llm.requests.endpoint.wire import Features, Malformed, decode, encode
@@ -30,6 +30,9 @@ if TYPE_CHECKING:
 # One pace for a model at a server, whoever asks: a teacher and a judge may be the same.
 _PACES: WeakKeyDictionary[asyncio.AbstractEventLoop, dict[tuple[str, str, Pacing], Pace]] = WeakKeyDictionary()
 
+# What a pace learnt in an event loop that is gone: the next step of a run need not find it out again.
+_LAST: dict[tuple[str, str], tuple[float, float | None]] = {}
+
 
 class Line:
     """An endpoint in one event loop."""
@@ -39,10 +42,13 @@ class Line:
         self.limits = endpoint.limits
         self.features = Features(logprobs=endpoint.logprobs, token_ids=endpoint.token_ids)
         paces = _PACES.setdefault(asyncio.get_running_loop(), {})
-        lanes = [
-            Lane(url, paces.setdefault((url, endpoint.model, endpoint.pacing), Pace(endpoint.pacing)))
-            for url in endpoint.urls
-        ]
+        lanes = []
+        for url in endpoint.urls:
+            name = (url, endpoint.model, endpoint.pacing)
+            if name not in paces:
+                paces[name] = Pace(endpoint.pacing)
+                paces[name].resume(*_LAST.get(name[:2], (0.0, None)))
+            lanes.append(Lane(url, paces[name]))
         self.replicas = Replicas(f"{endpoint.model} at {', '.join(endpoint.urls)}", lanes, endpoint.limits.patience)
         self.transport = Transport(endpoint.urls, endpoint.limits)
         self.users = 0
@@ -53,29 +59,40 @@ class Line:
         """One user less; the last one closes the connections."""
         self.users -= 1
         if self.users <= 0:
+            self._looked = None
+            for lane in self.replicas.lanes:
+                _LAST[lane.url, self.endpoint.model] = lane.pace.learnt()
             await self.transport.close()
 
     async def ask(self, request: Request) -> Reply:
         """See `Endpoint.ask`."""
         if not self._good:
             await self._ready()
-        state = self.features.state()
-        route, body = encode(request, self.endpoint.model, self.features)
+        features, written, route, body = self.features, -1, "", b""
         tries = waits = sent = 0
         while True:
             lane = await self.replicas.choose()
+            try:
+                epoch = await lane.pace.enter()
+            except MovedError:
+                lane.trying = False
+                continue
+            except BaseException:
+                lane.trying = False
+                raise
+            if written != features.version:
+                written = features.version
+                route, body = encode(request, self.endpoint.model, features)
             sent += 1
-            reply, fault = await self._attempt(lane, route, body, request)
+            reply, fault = await self._attempt(lane, epoch, route, body, request)
             if reply is not None:
                 if sent > 1:
                     object.__setattr__(reply, "attempts", sent)
                 return reply
-            if fault.kind == faults.REFUSED and self.features.step_down(request, fault.reason, state):
-                state = self.features.state()
-                route, body = encode(request, self.endpoint.model, self.features)
-                continue
             if fault.kind == faults.REFUSED:
-                self.replicas.answered(lane)
+                if features.step_down(request, fault.reason, written):
+                    continue
+                self.replicas.refused(lane, fault.reason)
                 return Reply(failure=fault.reason, finish="failure", attempts=sent)
             if fault.kind == faults.STOP:
                 raise WorkerError(await why(self.transport, lane.url, self.endpoint.model, fault))
@@ -85,16 +102,19 @@ class Line:
                     failure = f"no answer after {tries} tries: {fault.reason}"
                     return Reply(failure=failure, finish="failure", attempts=sent, passing=True)
             self.replicas.troubled(fault.reason)
+            if fault.kind == faults.BUSY and len(self.replicas.lanes) > 1 and (fault.wait or not fault.status):
+                lane.pace.move()
             if fault.wait and len(self.replicas.lanes) == 1:
                 continue  # its pace lets nothing through before
             waits = min(waits + 1, 6)
             if fault.status or fault.kind == faults.PASSING:
                 await asyncio.sleep(self.limits.backoff * 2 ** (waits - 1) * random.uniform(0.5, 1.0))
 
-    async def _attempt(self, lane: Lane, route: str, body: bytes, request: Request) -> tuple[Reply | None, Fault]:
-        """Send once, at the lane's pace, and tell the pace and the replicas how it went."""
+    async def _attempt(
+        self, lane: Lane, epoch: int, route: str, body: bytes, request: Request
+    ) -> tuple[Reply | None, Fault]:
+        """Send once, in a place that the lane's pace gave, and tell the pace and the replicas how it went."""
         pace = lane.pace
-        epoch = await pace.enter()
         began = time.perf_counter()
         try:
             status, retry_after, data = await self.transport.post(lane.url, route, body)
@@ -142,7 +162,7 @@ class Line:
         if self._looked is None:
             self._looked = asyncio.create_task(look(self.transport, self.replicas.lanes, self.endpoint.model))
         await asyncio.shield(self._looked)
-        self._good = True
+        self._good, self._looked = True, None  # a finished task would keep the event loop alive
 
 
 _NONE = Fault(faults.PASSING, "")

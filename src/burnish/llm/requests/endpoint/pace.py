@@ -45,6 +45,10 @@ class Pacing:
     calm: float = 2.0
 
 
+class MovedError(Exception):
+    """Whoever waits here shall look for another server."""
+
+
 class Pace:
     """The limit on requests in flight to one model at one server. One event loop at a time."""
 
@@ -84,16 +88,36 @@ class Pace:
         self._waiting: deque[asyncio.Future[None]] = deque()
         self._timer: asyncio.TimerHandle | None = None
 
-    def free(self) -> bool:
-        """A request would be sent at once."""
-        return self.in_flight < int(self.limit) and not self._waiting and not self.paused()
+    def learnt(self) -> tuple[float, float | None]:
+        """The limit, and the ceiling if it has met one."""
+        return self.limit, self._ceiling
+
+    def resume(self, limit: float, ceiling: float | None) -> None:
+        """Begin with what another pace `learnt`."""
+        self.limit = min(max(self.limit, limit) if ceiling is None else limit, float(self.pacing.most))
+        self._ceiling = ceiling
+
+    def load(self) -> float:
+        """Requests here, those that wait too, as a share of the limit."""
+        return (self.in_flight + len(self._waiting)) / self.limit
+
+    def move(self) -> None:
+        """Send away those that wait: their server is dead or asks for a pause, and another is not."""
+        waiting, self._waiting = self._waiting, deque()
+        for turn in waiting:
+            if not turn.done():
+                turn.set_exception(MovedError())
 
     def paused(self) -> float:
         """Seconds until the server's Retry-After is over."""
         return max(0.0, self._paused - self.clock()) if self._paused else 0.0
 
     async def enter(self) -> int:
-        """Wait for room; what comes back goes to `leave`."""
+        """Wait for room; what comes back goes to `leave`.
+
+        Raises:
+            MovedError: somebody called `move`.
+        """
         if self.in_flight >= int(self.limit) or self._waiting or self._paused:
             await self._queue()
         self.in_flight += 1

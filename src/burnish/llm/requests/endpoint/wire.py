@@ -45,31 +45,29 @@ class Features:
     schema_form: int = 0
     limit: str = "max_tokens"
     dropped: set[str] = field(default_factory=set)
+    version: int = 0
 
-    def step_down(self, request: Request, refusal: str, was: tuple[int, str, int]) -> bool:
+    def step_down(self, request: Request, refusal: str, was: int) -> bool:
         """Learn from a refusal in words; True when the request may be sent again in another form.
 
-        `was` is the `state` the refused request was sent with: another request may have learnt the same meanwhile.
+        `was` is the `version` the refused request was written in: another request may have learnt the same meanwhile.
         """
-        if was != self.state():
-            return True
-        said = refusal.lower()
+        if was == self.version:
+            self.version += self._learn(request, refusal.lower())
+        return was != self.version
+
+    def _learn(self, request: Request, said: str) -> bool:
+        form = SCHEMA_FORMS[self.schema_form]
         if self.limit == "max_tokens" and "max_completion_tokens" in said:
             self.limit = "max_completion_tokens"
-            return True
-        form = SCHEMA_FORMS[self.schema_form]
-        if request.schema is not None and any(name in said for name in _NAMES.get(form, ())):
+        elif request.schema is not None and any(name in said for name in _NAMES.get(form, ())):
             self.schema_form += 1
-            return True
-        for name in _OPTIONAL:
-            if name not in self.dropped and re.search(rf"\b{name}\b", said):
-                self.dropped.add(name)
-                return True
-        return False
-
-    def state(self) -> tuple[int, str, int]:
-        """Changes whenever something was learnt."""
-        return self.schema_form, self.limit, len(self.dropped)
+        else:
+            names = (name for name in _OPTIONAL if name not in self.dropped and re.search(rf"\b{name}\b", said))
+            if (name := next(names, None)) is None:
+                return False
+            self.dropped.add(name)
+        return True
 
 
 def encode(request: Request, model: str, features: Features) -> tuple[str, bytes]:
