@@ -1,7 +1,7 @@
 """Anything that answers messages: a model in this process, or one behind a request.
 
 Comes in: prompts, and weights in a folder. Goes out: responses with the ids that were drawn and their
-log-probabilities. Called by recipes, `evaluate` and the command line. See docs/sampling.md.
+log-probabilities. Called by recipes, `evaluate` and the command line. See docs/sampling.md and docs/asking.md.
 
     local       a model in this process; loads torch, so it is imported on first use
     sample      the step function `sample_responses`

@@ -1,0 +1,57 @@
+"""Looking at what a run asked of models: tokens, money, latency, refusals."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+GROUPS = {"step": ("step",), "operation": ("operation",), "both": ("step", "operation")}
+
+
+def requests(
+    run: Annotated[Path, typer.Argument(help="A run folder.")],
+    by: Annotated[str, typer.Option(help="A line for each step, operation, or both.")] = "both",
+    as_json: Annotated[bool, typer.Option("--json", help="Print the lines as JSON.")] = False,
+) -> None:
+    """Tokens, money, latency, refusals and re-asks of a run, by step and operation."""
+    from burnish.errors import SettingsError
+    from burnish.llm.requests.books import books
+    from burnish.runs import nearest
+
+    if by not in GROUPS:
+        raise SettingsError(f"--by {by} is no grouping; {nearest(by, GROUPS)}")
+    lines = [*books(run, by=GROUPS[by]), *books(run, by=())]
+    if as_json:
+        print(json.dumps([asdict(line) for line in lines], indent=2))
+        return
+    print("\n".join(_table([_cells(line) for line in lines])))
+
+
+def _cells(line: Any) -> dict[str, str]:
+    name = " ".join(part for part in (line.step, line.operation) if part) or "all"
+    guessed = "~" if line.estimated else ""
+    return {
+        "": name,
+        "requests": f"{line.requests:,}",
+        "failed": f"{line.failures:,}",
+        "filtered": f"{line.filtered:,}",
+        "re-asks": f"{line.again:,}",
+        "sent": f"{line.attempts:,}",
+        "prompt": f"{guessed}{line.prompt_tokens:,}",
+        "cached": f"{line.cached_tokens:,}",
+        "reply": f"{guessed}{line.completion_tokens:,}",
+        "money": "-" if line.money is None else f"${line.money:,.2f}",
+        "p50": f"{line.latency[0]:.2f} s",
+        "p90": f"{line.latency[1]:.2f} s",
+        "p99": f"{line.latency[2]:.2f} s",
+    }
+
+
+def _table(rows: list[dict[str, str]]) -> list[str]:
+    widths = {name: max(len(name), *(len(row[name]) for row in rows)) for name in rows[0]}
+    told = [{name: name for name in widths}, *rows]
+    return ["  ".join(v.rjust(widths[n]) if n else v.ljust(widths[n]) for n, v in row.items()) for row in told]
