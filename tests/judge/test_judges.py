@@ -234,7 +234,7 @@ def test_no_failure_becomes_a_number_and_the_counts_add_up() -> None:
     assert len(outcome.dropped) == sum(kind < 3 for kind in kinds) and all(drop.unscored for drop in outcome.dropped)
     assert {row.score for row in outcome.rows} == {7.0} and outcome.metrics["mean"] == 7.0
     assert outcome.metrics["unscored"] == {
-        "unreadable": kinds.count(0), "refused": kinds.count(1), "judge/absolute failed": kinds.count(2),
+        "unreadable": kinds.count(0), "refused": kinds.count(1), "no reply": kinds.count(2),
     }  # fmt: skip
 
 

@@ -12,7 +12,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from burnish.errors import RunError, SettingsError, WorkerError
-from burnish.llm.flow import Fate, Left, Pace, Stage, run_flow, run_now, stream, tally
+from burnish.llm.flow import Fate, Left, Pace, Stage, run_flow, stream, tally
+from burnish.llm.requests import run as run_now
 
 
 class JumpingLoop(asyncio.SelectorEventLoop):

@@ -262,6 +262,8 @@ def test_asked_again_with_the_error_and_no_more_than_allowed() -> None:
     got, asker = ask("no idea", reasks=1)
     assert got.record is None and got.unscored.startswith("unreadable") and len(asker.requests) == 2
     assert got.transcript == "[1] no idea\n[2] no idea"
+    got, _ = ask("no idea", reasks=4)
+    assert len(set(got.requests)) == 5, "an equal question would bring back the reply that a store has"
 
 
 def test_what_build_refuses_is_asked_again() -> None:
@@ -356,7 +358,7 @@ def test_many_records_keep_their_order_and_one_error_is_one_reason() -> None:
     asker = Shaky()
     got = answer_all(COUNT, [Text(text="a" * n) for n in range(1, 9)], asker=asker, at_once=4)
     assert [g.record and g.record.count for g in got] == [1, 2, None, 4, 5, 6, 7, 8]
-    assert got[2].unscored == "test/count failed: OSError: the line is dead" and asker.entered == 0
+    assert got[2].unscored == "no reply: OSError: the line is dead" and asker.entered == 0
     assert answer_all(COUNT, [], asker=asker) == []
 
 

@@ -12,17 +12,16 @@ from __future__ import annotations
 import asyncio
 from collections import Counter, deque
 from collections.abc import AsyncIterable, AsyncIterator, Awaitable, Callable, Coroutine, Iterable, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
-from typing import Any, TypeVar
+from typing import Any
 
-from burnish.errors import RunError, SettingsError, WorkerError
+from burnish.errors import BudgetError, RunError, SettingsError, WorkerError
+from burnish.llm.requests import run
 from burnish.protocols import Work
 
-Value = TypeVar("Value")
 # What is wrong with the whole run and not with an item: a setting, a template, a full disk, a spent budget, a server
 # that can answer nothing.
-FATAL = (SettingsError, RunError, WorkerError)
+FATAL = (SettingsError, RunError, WorkerError, BudgetError)
 WINDOW = 8  # items under way for each that can be worked on: stragglers hold up the order, not the work
 EVERY = 0.5  # seconds between two reports of progress
 RECENT = 60.0  # seconds over which the rate is taken
@@ -293,17 +292,7 @@ def run_flow(
         flow = stream(source, stages, window=window, total=total, report=report, cost=cost)
         return [fate async for fate in flow]
 
-    return run_now(collect())
-
-
-def run_now(coroutine: Coroutine[Any, Any, Value]) -> Value:
-    """Run a coroutine to its end from ordinary code; also where a loop runs already (a notebook)."""
-    try:
-        asyncio.get_running_loop()
-    except RuntimeError:
-        return asyncio.run(coroutine)
-    with ThreadPoolExecutor(1) as other:
-        return other.submit(asyncio.run, coroutine).result()
+    return run(collect())
 
 
 def tally(fates: Sequence[Fate]) -> Mapping[str, Any]:

@@ -9,6 +9,7 @@ forms          what a model fills in: types, schema, words
 loose_json     JSON as models write it
 reading        a reply's text to a form
 asking         send, read, ask again, give up
+kept           an asker whose replies are kept, within a budget
 scripted       an engine without a model
 pages          the documentation page
 """

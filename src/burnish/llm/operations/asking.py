@@ -7,14 +7,15 @@ again unless it refuses what it took before.
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from contextlib import AsyncExitStack
+from contextlib import ExitStack
 from dataclasses import replace
 from typing import Any, TypeVar
 
-from burnish.llm.flow import Fate, Stage, run_now, stream
+from burnish.llm.flow import Fate, Stage, stream
+from burnish.llm.operations.kept import Kept, purse_of
 from burnish.llm.operations.operation import Answered, Operation
 from burnish.llm.operations.reading import Unreadable
-from burnish.llm.requests import Asker, Reply, Request, Usage
+from burnish.llm.requests import Asker, Reply, Request, Store, Usage, run
 from burnish.protocols import Work
 from burnish.records import Message, Sampling
 
@@ -61,7 +62,7 @@ async def answer(
         except Unreadable as error:
             cut = f" (cut off at {request.sampling.max_new_tokens} tokens)" if reply.finish == "length" else ""
             problem = f"unreadable: {error}{cut}"
-            request = _again(first, reply.text, f"{error}{cut}")
+            request = _again(first, reply.text, f"{error}{cut}", len(keys))
     return Answered(
         operation=operation.id, record=result, unscored="" if result is not None else problem,
         transcript=_transcript(replies), requests=tuple(keys), usage=_sum(reply.usage for reply in replies),
@@ -80,28 +81,35 @@ def answer_all(
 ) -> list[Answered[Result]]:
     """One answer for each record, in their order, `at_once` at a time. For ordinary code: it runs the loop itself.
 
-    An asker that can be entered (`async with`) is, for the time of the call. What it raises for one record is that
-    record's reason.
+    With `work`, replies are kept in the step's request store and are not paid for again, unless the asker is `instant`;
+    the asker's `budget` holds. What an asker raises for one record is that record's reason. An asker that can be
+    entered (`async with`) is, for the time of the call.
 
     Raises:
-        SettingsError, RunError, WorkerError: what is wrong with the whole run (see `flow.FATAL`).
+        SettingsError, RunError, WorkerError, BudgetError: what is wrong with the whole run (see `flow.FATAL`).
     """
-
-    async def one(record: Record) -> Answered[Result]:
-        return await answer(operation, record, asker=asker, sampling=sampling, reasks=reasks)
 
     def report(pace: Any) -> None:
         if work is not None:
             work.progress(pace.done, len(records), str(pace))
 
     async def ask_them() -> list[Answered[Result]]:
-        async with AsyncExitStack() as stack:
-            if hasattr(asker, "__aenter__"):
-                await stack.enter_async_context(asker)  # type: ignore[arg-type]
-            stages = [Stage(name=operation.id, work=one, at_once=at_once)]
-            return [_of(operation, fate) async for fate in stream(records, stages, total=len(records), report=report)]
+        with ExitStack() as files:
+            keeps = work is not None and not getattr(asker, "instant", False)
+            store = files.enter_context(Store(work.requests)) if keeps and work is not None else None
+            purse = purse_of(asker, store)
+            async with Kept(asker, store=store, purse=purse, at_once=at_once) as kept:
 
-    return run_now(ask_them()) if records else []
+                async def one(record: Record) -> Answered[Result]:
+                    return await answer(operation, record, asker=kept, sampling=sampling, reasks=reasks)
+
+                flow = stream(
+                    records, [Stage(name=operation.id, work=one, at_once=at_once)], total=len(records), report=report,
+                    cost=lambda: purse.step_money,
+                )  # fmt: skip
+                return [_of(operation, fate) async for fate in flow]
+
+    return run(ask_them()) if records else []
 
 
 def _of(operation: Operation[Any, Result], fate: Fate) -> Answered[Result]:
@@ -110,18 +118,22 @@ def _of(operation: Operation[Any, Result], fate: Fate) -> Answered[Result]:
     return Answered(operation=operation.id, record=None, unscored=f"{fate.left.reason}: {fate.left.detail}")
 
 
-def _again(first: Request, said: str, problem: str) -> Request:
+def _again(first: Request, said: str, problem: str, again: int) -> Request:
     """The first question, the last reply to it, and what is wrong with that."""
-    note = f"That reply could not be used: {problem}. Answer the question again, in the form that was asked for."
+    # Said otherwise each time: an equal question would only bring back the kept reply.
+    which = "That reply" if again == 1 else f"Reply number {again}"
+    note = f"{which} could not be used: {problem}. Answer the question again, in the form that was asked for."
     if not said.strip():
         # Some servers refuse an empty assistant message, and two user messages in a row.
         last = first.messages[-1]
-        return replace(first, messages=(*first.messages[:-1], replace(last, content=f"{last.content}\n\n{note}")))
+        return replace(
+            first, messages=(*first.messages[:-1], replace(last, content=f"{last.content}\n\n{note}")), again=again
+        )
     back = (
         Message(role="assistant", content=_shortened(said, SHOWN_BACK)),
         Message(role="user", content=note),
     )
-    return replace(first, messages=(*first.messages, *back))
+    return replace(first, messages=(*first.messages, *back), again=again)
 
 
 def _shortened(text: str, limit: int) -> str:

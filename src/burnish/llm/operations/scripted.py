@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, ClassVar
 
 from burnish.llm.requests import Reply, Request, Usage
 
@@ -27,6 +27,7 @@ class Scripted:
         answers: operation id -> function.
     """
 
+    instant: ClassVar[bool] = True  # asking again is cheaper than keeping
     identity: str
     answers: Mapping[str, Answerer] = field(repr=False, metadata={"runtime": True})
 
