@@ -19,7 +19,8 @@ from burnish import microworld
 from burnish.judge.operations import CRITIQUE, PAIRWISE
 from burnish.judge.operations.records import Comparison, ReferencedAnswer, said
 from burnish.llm.operations import Answered, Operation, answer
-from burnish.llm.requests import Endpoint, Kept, Limits, Reply, Request, Store, ask_all
+from burnish.llm.operations.kept import Kept
+from burnish.llm.requests import Endpoint, Limits, Reply, Request, Store, ask_all
 from burnish.microworld.judging import scripted_judge
 from burnish.microworld.serving import Faults, oracle_server
 from burnish.records import Sampling
@@ -125,7 +126,7 @@ def test_every_operation_ends_as_a_validated_record_or_unscored_with_its_reason(
         return await asyncio.gather(*(one(*row) for row in rows))
 
     async def over(url: str, store: Store) -> list[Answered[Any]]:
-        async with Kept(Endpoint.parse(url + "#oracle", limits=QUICK), store) as asker:
+        async with Kept(Endpoint.parse(url + "#oracle", limits=QUICK), store=store, purse=None, at_once=64) as asker:
             return await judged(asker, 1)
 
     with oracle_server(faults=faults) as url, Store(tmp_path / "s.sqlite") as store:

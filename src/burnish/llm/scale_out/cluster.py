@@ -21,8 +21,7 @@ from typing import Any
 
 from burnish.errors import BurnishError, SettingsError, WorkerError
 from burnish.llm.requests import Asker, Reply, Request, Store, run
-from burnish.llm.requests.kept import keep
-from burnish.llm.scale_out.item import ItemAsker, Missing
+from burnish.llm.scale_out.item import ItemAsker, Missing, keep
 from burnish.llm.scale_out.worker import Work, Worker, attempt, packed
 
 _AT_ONCE = 4096  # items looked up in the store before those that are done are handed on

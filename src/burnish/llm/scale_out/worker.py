@@ -12,12 +12,14 @@ import os
 import pickle
 import uuid
 from collections.abc import AsyncIterator, Awaitable, Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 from burnish.errors import BurnishError, RunError
-from burnish.llm.requests import Asker, Store
-from burnish.llm.requests.kept import Kept
+from burnish.llm.operations.kept import Kept
+from burnish.llm.requests import Asker, Reply, Store
+from burnish.llm.requests.asking import IN_FLIGHT
 from burnish.llm.scale_out.item import ItemAsker
 
 Work = Callable[[Any, Asker], Awaitable[Any]]
@@ -37,8 +39,9 @@ class Worker:
         self.work, self.asker = work, asker
         self.folder = own_folder(scratch)
         self.path = self.folder / f"{uuid.uuid4().hex}.sqlite"
-        self.in_flight = in_flight
+        self.in_flight = in_flight or getattr(asker, "most", IN_FLIGHT)
         self.kept: Kept | None = None
+        self.opening = asyncio.Lock()
         self.others: dict[Path, Store] = {}
 
     async def __call__(self, block: Any) -> AsyncIterator[Any]:
@@ -56,17 +59,18 @@ class Worker:
 
     async def _ready(self) -> Kept:
         """The asker with its file, made in the loop it lives in; other workers' files are looked for at each block."""
-        if self.kept is None:
-            self.kept = await Kept(self.asker, Store(self.path), in_flight=self.in_flight).__aenter__()
+        async with self.opening:  # two blocks may come at once
+            if self.kept is None:
+                kept = Kept(self.asker, store=Store(self.path), purse=None, at_once=self.in_flight)
+                self.kept = await kept.__aenter__()
         for path in self.folder.glob("*.sqlite"):
             if path != self.path and path not in self.others:
                 self.others[path] = Store(path)
-        self.kept.others = tuple(self.others.values())
         return self.kept
 
     async def _one(self, kept: Kept, data: bytes) -> bytes:
         item, known = pickle.loads(data)
-        asker = ItemAsker(self.asker.identity, kept, known.get)
+        asker = ItemAsker(self.asker.identity, kept, partial(self._found, known))
         value: Any = None
         error: str | BurnishError
         try:
@@ -74,6 +78,13 @@ class Worker:
         except BurnishError as fatal:  # as data: Ray would try the block again, and wrap the words
             error = fatal
         return packed((value, error, asker.asked))
+
+    def _found(self, known: dict[str, Reply], key: str) -> Reply | None:
+        """A reply that the item has brought along, or that another worker of this node has left."""
+        if (reply := known.get(key)) is not None:
+            return reply
+        found = (store.get(key) for store in self.others.values())
+        return next((reply for reply in found if reply is not None), None)
 
 
 async def attempt(work: Work, item: Any, asker: ItemAsker) -> tuple[Any, str]:
