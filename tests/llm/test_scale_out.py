@@ -16,8 +16,12 @@ import pytest
 
 from burnish import microworld
 from burnish.errors import SettingsError, WorkerError
+from burnish.judge.operations import PAIRWISE
+from burnish.judge.operations.records import Comparison
+from burnish.llm.operations import Answered, answer, answer_all
 from burnish.llm.requests import Endpoint, Reply, Request, Store, ask_all
 from burnish.llm.scale_out import Cluster, ask_on_ray, map_on_ray
+from burnish.microworld.judging import scripted_judge
 from burnish.microworld.serving import Faults, Latency, oracle_server
 from burnish.records import Sampling
 
@@ -128,6 +132,22 @@ def test_items_that_ask_more_than_once_and_items_with_errors(tmp_path: Path) -> 
             assert served(url) == 2 * 30 - len(failed) == len(store)
             again = {d.index: d for d in map_on_ray(items, twice, asker, store=store, cluster=LOCAL)}
             assert again == done and served(url) == 2 * 30 - len(failed)
+
+
+def test_typed_operations_over_ray_are_what_they_are_in_process(tmp_path: Path) -> None:
+    async def compared(record: Comparison, asker: Any) -> Answered[Any]:
+        return await answer(PAIRWISE, record, asker=asker)
+
+    records = []
+    for prompt in microworld.prompts("train", 20, seed=5):
+        pair = [microworld.Oracle(error=e).answer([prompt], n=1, sampling=SAMPLING)[0] for e in (0.0, 1.0)]
+        records.append(Comparison(prompt=prompt, first=pair[0], second=pair[1]))
+    with oracle_server(faults=Faults(malformed=0.15, seed=2)) as url, Store(tmp_path / "s.sqlite") as store:
+        asker = Endpoint.parse(url + "#oracle")
+        got = {d.index: d.value for d in map_on_ray(records, compared, asker, store=store, cluster=LOCAL)}
+        assert len(store) == sum(len(one.requests) for one in got.values()) > 20
+    truth = answer_all(PAIRWISE, records, asker=scripted_judge())
+    assert [(got[n].record, got[n].unscored) for n in range(20)] == [(one.record, "") for one in truth]
 
 
 def test_an_error_of_the_whole_run_ends_it_with_its_words(tmp_path: Path) -> None:
