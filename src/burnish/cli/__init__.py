@@ -10,7 +10,7 @@ import sys
 import typer
 
 from burnish import __version__
-from burnish.cli import asking, inspecting, interrupts, preview, running, training, verbs
+from burnish.cli import asking, inspecting, interrupts, preview, running, serving, training, verbs
 from burnish.errors import BurnishError
 
 app = typer.Typer(
@@ -33,6 +33,7 @@ app.command("requests")(asking.requests)
 app.command("chat")(verbs.chat)
 app.command("sample")(verbs.sample)
 app.command("evaluate")(verbs.evaluate)
+app.command("serve-oracle")(serving.serve_oracle)
 merge_app.command("average")(verbs.average)
 app.add_typer(merge_app, name="merge")
 data_app.command("preview")(preview.preview)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sys
 from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated, Any
@@ -15,15 +16,21 @@ GROUPS = {"step": ("step",), "operation": ("operation",), "both": ("step", "oper
 def requests(
     run: Annotated[Path, typer.Argument(help="A run folder.")],
     by: Annotated[str, typer.Option(help="A line for each step, operation, or both.")] = "both",
+    forget_failures: Annotated[
+        bool, typer.Option(help="Remove kept failures, so that a server that was mended is asked again.")
+    ] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print the lines as JSON.")] = False,
 ) -> None:
     """Tokens, money, latency, refusals and re-asks of a run, by step and operation."""
     from burnish.errors import SettingsError
     from burnish.llm.requests.books import books
+    from burnish.llm.requests.books import forget_failures as forget
     from burnish.runs import nearest
 
     if by not in GROUPS:
         raise SettingsError(f"--by {by} is no grouping; {nearest(by, GROUPS)}")
+    if forget_failures:
+        print(f"{forget(run):,} failures forgotten; give the run's command again to ask for them", file=sys.stderr)
     lines = [*books(run, by=GROUPS[by]), *books(run, by=())]
     if as_json:
         print(json.dumps([asdict(line) for line in lines], indent=2))

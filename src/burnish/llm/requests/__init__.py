@@ -2,6 +2,8 @@
 
 request    `Request`, `Reply`, `Usage`, and who answers: `Asker`
 asking     `ask_all`: many at once, each pair as it completes
+kept       `Kept`: an asker over a store, for work that asks item by item
+kept       an asker over a store, for work that asks item by item
 endpoint   `Endpoint`: an OpenAI-compatible server, or replicas of one
 store      replies on disk, one file for each step
 books      what the stores say: tokens, money, latency
@@ -13,6 +15,7 @@ from burnish.llm.requests.asking import ask_all, run
 from burnish.llm.requests.books import books
 from burnish.llm.requests.budget import Budget, Estimate, Purse, estimate
 from burnish.llm.requests.endpoint import Endpoint, Limits, Pace, Pacing, parse_endpoint
+from burnish.llm.requests.kept import Kept
 from burnish.llm.requests.prices import price_of
 from burnish.llm.requests.request import Asker, Reply, Request, Usage
 from burnish.llm.requests.store import Store
@@ -22,6 +25,7 @@ __all__ = [
     "Budget",
     "Endpoint",
     "Estimate",
+    "Kept",
     "Limits",
     "Pace",
     "Pacing",

@@ -224,7 +224,8 @@ class _Asking:
         """In the store's thread: these replies are on the disk, or the store is broken, which `more` finds out."""
         if self.store is not None and self.store.broken:
             return
-        self.loop.call_soon_threadsafe(self._completed, tokens)
+        with contextlib.suppress(RuntimeError):  # the loop is closed: nobody waits any more
+            self.loop.call_soon_threadsafe(self._completed, tokens)
 
     def _completed(self, tokens: list[tuple[str, Reply, asyncio.Future[None] | None]]) -> None:
         ready = self.ready
