@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import json
 from dataclasses import replace
+from pathlib import Path
+from random import Random
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -13,6 +16,7 @@ from burnish.errors import DataError, SettingsError
 from burnish.judge import (
     Absolute,
     Critique,
+    Decision,
     Golden,
     How,
     Pairwise,
@@ -211,6 +215,29 @@ def test_the_golden_answer_is_shown_to_those_who_may_see_it_only() -> None:
         asker = Says(lambda request: "no idea")
         judge(asker=asker).judge([prompt], [answer])
         assert asker.requests and all(("THE-GOLD" in r.messages[-1].content) == sees for r in asker.requests[:1])
+
+
+def test_decisions_are_ones_and_noughts() -> None:
+    rows = Decision(asker=scripted_judge(), question="solution").judge(ASKED, RIGHT + WRONG)
+    assert [row.score for row in rows] == [1.0] * len(RIGHT) + [0.0] * len(WRONG)
+    asker = Says(lambda request: {"why": "x", "yes": "no"})
+    (row,) = Decision(asker=asker, question="correctness").judge(ASKED[:1], RIGHT[:1])
+    assert row.score == 0.0 and row.unscored == ""
+    with pytest.raises(SettingsError, match="not asked about one answer"):
+        Decision(asker=asker, question="tag")
+
+
+def test_a_second_run_from_the_store_gives_identical_verdicts(tmp_path: Path) -> None:
+    moods = Random(1)
+    asker = Says(lambda request: moods.choice([ALWAYS_FIRST, TIE, "no idea"]))
+    work = SimpleNamespace(requests=tmp_path / "requests.sqlite", progress=lambda *words: None)
+    judge = Pairwise(asker=asker)
+    first = judge.prepared(PAIRS, work)
+    sent = len(asker.requests)
+    second = judge.prepared(SWAPPED, work)
+    assert len(asker.requests) == sent > 2 * len(PAIRS)
+    assert [first.rank(*pair) for pair in PAIRS] == [second.rank(*pair) for pair in PAIRS]
+    assert first.metrics() == second.metrics()
 
 
 def flaky(request: Request) -> Any:

@@ -135,3 +135,38 @@ def test_a_faulty_server_leaves_results_or_reasons(tmp_path: Path) -> None:
         assert answered.record is None or answered.record.count == len(text)
     lost = [answered.unscored for answered in got if answered.record is None]
     assert len(lost) < 20 and all(reason.startswith(("unreadable", "no reply")) for reason in lost)
+
+
+def test_two_stages_share_the_store_and_one_purse(tmp_path: Path) -> None:
+    from burnish.llm.flow import Left, tally
+    from burnish.llm.operations import asking, run_asking
+
+    writer = Counting(identity="writer", faults={"x1": "no idea"}, budget=Budget(tokens=100_000))
+    judge = Counting(identity="judge")
+    work = SimpleNamespace(requests=tmp_path / "r1-01-prompts.sqlite", progress=lambda *words: told.append(words))
+    told: list[Any] = []
+
+    def stages(askers: Any) -> list:
+        def even(item: str, got: Answered) -> Any:
+            return item + "!" if got.record.count % 2 == 0 else Left(reason="odd")
+
+        return [
+            asking(COUNT, askers[0], record=lambda item: Text(text=item), then=even, at_once=8),
+            asking(COUNT, askers[1], record=lambda item: Text(text=item), then=lambda item, got: got.record.count),
+        ]
+
+    def go() -> list:
+        return run_asking(TEXTS, stages, askers=[writer, judge], total=len(TEXTS), work=work)
+
+    fates = go()
+    counts = tally(fates)
+    even = [len(text) for text in TEXTS if len(text) % 2 == 0 and text != "x1"]
+    assert [fate.value for fate in fates if fate.left is None] == [length + 1 for length in even]
+    assert counts["unscored"] == {"test/count: unreadable": 1} and counts["items"] == len(TEXTS)
+    assert counts["left"] == {"odd": len(TEXTS) - 1 - len(even)} and len(judge.sent) == len(even)
+    assert told[-1][:2] == (200, 200) and "cost 0, 0.5% unscored" in told[-1][2]
+    writer.sent.clear(), judge.sent.clear()
+    assert go() == fates and writer.sent == judge.sent == []
+    writer.budget = Budget(tokens=25_000)
+    with pytest.raises(BudgetError):
+        run_asking([f"{n}" for n in range(1000, 1300)], stages, askers=[writer, judge], work=work)

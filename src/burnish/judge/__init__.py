@@ -10,7 +10,7 @@ imported. See docs/judging.md.
     intervals      Wilson's interval for shares of verdicts
     operations     what judges ask: the roles of the reports, as typed operations
     pairwise       `Pairwise`: two answers, in both orders
-    pointwise      `Rubric`, `Golden`, `Critique`, `Quality`, `Absolute`: answers one by one
+    pointwise      `Rubric`, `Golden`, `Critique`, `Quality`, `Absolute`, `Decision`: answers one by one
     same           `SameOrDifferent`
     panel          `Panel`: several judges as one
     steps          the step `grade_responses`
@@ -21,7 +21,7 @@ from burnish.judge.intervals import wilson
 from burnish.judge.pairs import pair_accuracy
 from burnish.judge.pairwise import Compared, Pairwise, comparison_metrics
 from burnish.judge.panel import Panel, agreement
-from burnish.judge.pointwise import Absolute, Critique, Golden, Quality, Rubric, gold_text
+from burnish.judge.pointwise import Absolute, Critique, Decision, Golden, Quality, Rubric, gold_text
 from burnish.judge.reward_model import RewardModel, score_responses
 from burnish.judge.same import SameOrDifferent, autorater_mode
 from burnish.judge.steps import grade_responses
@@ -30,6 +30,7 @@ __all__ = [
     "Absolute",
     "Compared",
     "Critique",
+    "Decision",
     "Golden",
     "How",
     "Pairwise",

@@ -7,8 +7,9 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from burnish.errors import SettingsError
 from burnish.judge.asking import How, judge_each, prompts_of
-from burnish.judge.operations import ABSOLUTE, CODE_QUALITY, CRITIQUE, GOLDEN, QUALITY, RUBRIC
+from burnish.judge.operations import ABSOLUTE, CODE_QUALITY, CRITIQUE, GOLDEN, QUALITY, RUBRIC, deciding
 from burnish.judge.operations.records import OneAnswer, ReferencedAnswer, RubricAnswer, RubricText
 from burnish.llm.operations import Operation
 from burnish.llm.requests import Asker
@@ -144,6 +145,37 @@ class Absolute:
     ) -> list[Judgement]:
         return judge_each(responses, _plain(prompts, responses), _asking(self, ABSOLUTE, work), name=self.name,
                           score=_score)  # fmt: skip
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Decision:
+    """1 for yes, 0 for no: one of the questions that are decided about an answer, with or without a golden one.
+
+    Args:
+        asker: who is asked.
+        question: the name of the operation: `solution`, `correctness`, `passes`, `informativeness`, `trick`, ...
+    """
+
+    asker: Asker
+    question: str
+    how: How = field(default_factory=How)
+
+    def __post_init__(self) -> None:
+        if deciding(self.question).record not in (OneAnswer, ReferencedAnswer):
+            raise SettingsError(f"{self.question!r} is not asked about one answer; ask the operation by itself")
+
+    @property
+    def name(self) -> str:
+        return f"{self.question}: {self.asker.identity}"
+
+    def judge(
+        self, prompts: Sequence[Prompt], responses: Sequence[Response], *, work: Work | None = None
+    ) -> list[Judgement]:
+        operation = deciding(self.question)
+        made = _plain if operation.record is OneAnswer else _referenced
+        records: Sequence[Any] = made(prompts, responses)
+        return judge_each(responses, records, _asking(self, operation, work), name=self.name,
+                          score=lambda result: float(result.yes))  # fmt: skip
 
 
 def _asking(judge: Any, operation: Operation[Any, Any], work: Work | None) -> Callable[[list[Any]], list[Any]]:

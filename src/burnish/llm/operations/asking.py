@@ -6,17 +6,13 @@ again unless it refuses what it took before.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
-from contextlib import ExitStack
+from collections.abc import Iterable
 from dataclasses import replace
-from typing import Any, TypeVar
+from typing import TypeVar
 
-from burnish.llm.flow import Fate, Stage, stream
-from burnish.llm.operations.kept import Kept, purse_of
 from burnish.llm.operations.operation import Answered, Operation
 from burnish.llm.operations.reading import Unreadable
-from burnish.llm.requests import Asker, Reply, Request, Store, Usage, run
-from burnish.protocols import Work
+from burnish.llm.requests import Asker, Reply, Request, Usage
 from burnish.records import Message, Sampling
 
 Record = TypeVar("Record")
@@ -67,55 +63,6 @@ async def answer(
         operation=operation.id, record=result, unscored="" if result is not None else problem,
         transcript=_transcript(replies), requests=tuple(keys), usage=_sum(reply.usage for reply in replies),
     )  # fmt: skip
-
-
-def answer_all(
-    operation: Operation[Record, Result],
-    records: Sequence[Record],
-    *,
-    asker: Asker,
-    sampling: Sampling | None = None,
-    reasks: int = REASKS,
-    at_once: int = 16,
-    work: Work | None = None,
-) -> list[Answered[Result]]:
-    """One answer for each record, in their order, `at_once` at a time. For ordinary code: it runs the loop itself.
-
-    With `work`, replies are kept in the step's request store and are not paid for again, unless the asker is `instant`;
-    the asker's `budget` holds. What an asker raises for one record is that record's reason. An asker that can be
-    entered (`async with`) is, for the time of the call.
-
-    Raises:
-        SettingsError, RunError, WorkerError, BudgetError: what is wrong with the whole run (see `flow.FATAL`).
-    """
-
-    def report(pace: Any) -> None:
-        if work is not None:
-            work.progress(pace.done, len(records), str(pace))
-
-    async def ask_them() -> list[Answered[Result]]:
-        with ExitStack() as files:
-            keeps = work is not None and not getattr(asker, "instant", False)
-            store = files.enter_context(Store(work.requests)) if keeps and work is not None else None
-            purse = purse_of(asker, store)
-            async with Kept(asker, store=store, purse=purse, at_once=at_once) as kept:
-
-                async def one(record: Record) -> Answered[Result]:
-                    return await answer(operation, record, asker=kept, sampling=sampling, reasks=reasks)
-
-                flow = stream(
-                    records, [Stage(name=operation.id, work=one, at_once=at_once)], total=len(records), report=report,
-                    cost=lambda: purse.step_money,
-                )  # fmt: skip
-                return [_of(operation, fate) async for fate in flow]
-
-    return run(ask_them()) if records else []
-
-
-def _of(operation: Operation[Any, Result], fate: Fate) -> Answered[Result]:
-    if fate.left is None:
-        return fate.value
-    return Answered(operation=operation.id, record=None, unscored=f"{fate.left.reason}: {fate.left.detail}")
 
 
 def _again(first: Request, said: str, problem: str, again: int) -> Request:
