@@ -64,7 +64,7 @@ def contents(folder: Path) -> dict[str, object]:
         name = str(path.relative_to(folder))
         if (
             not path.is_file()
-            or name.startswith((".work", "superseded"))
+            or name.startswith((".work", "superseded", "requests"))
             or name in (".lock", "run.json", "report.html")
         ):
             continue

@@ -39,3 +39,7 @@ class RunError(BurnishError, RuntimeError):
 
 class WorkerError(BurnishError, RuntimeError):
     """A teacher, judge, annotator or child process failed."""
+
+
+class BudgetError(BurnishError, RuntimeError):
+    """The tokens or the money set aside are used up; what was paid for is kept."""

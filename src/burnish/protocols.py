@@ -44,11 +44,13 @@ class Journal(Protocol):
 class Work(Protocol):
     """What a running step lends to the function that does its work (a parameter named `work`).
 
-    `folder` becomes the artifact; `scratch` outlives a kill and vanishes when the step ends.
+    `folder` becomes the artifact; `scratch` outlives a kill and vanishes when the step ends. `requests` is the file of
+    what the step asks of models: it outlives the step and its settings, so that nothing is paid twice.
     """
 
     folder: Path
     scratch: Path
+    requests: Path
     journal: Journal
 
     def progress(self, done: int, total: int, note: str = "") -> None: ...

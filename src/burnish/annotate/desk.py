@@ -152,7 +152,10 @@ def compare_pairs(
         if work is not None:
             work.progress(done, len(pairs), "comparisons")
         judged.append(judgement)
-    return Outcome(rows=judged, dropped=left, taken=len(prompts), metrics=_desk_metrics(judged))
+    metrics = _desk_metrics(judged)
+    if counted := getattr(annotator, "metrics", None):
+        metrics["annotator"] = counted()
+    return Outcome(rows=judged, dropped=left, taken=len(prompts), metrics=metrics)
 
 
 def _desk_metrics(judged: Sequence[Judgement]) -> dict[str, object]:

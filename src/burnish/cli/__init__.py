@@ -10,7 +10,7 @@ import sys
 import typer
 
 from burnish import __version__
-from burnish.cli import inspecting, interrupts, preview, running, scoring, training, verbs
+from burnish.cli import asking, inspecting, interrupts, preview, running, scoring, serving, training, verbs
 from burnish.errors import BurnishError
 
 app = typer.Typer(
@@ -30,9 +30,11 @@ app.command("show")(inspecting.show)
 app.command("trace")(inspecting.trace)
 app.command("explain")(inspecting.explain)
 app.command("report")(inspecting.report)
+app.command("requests")(asking.requests)
 app.command("chat")(verbs.chat)
 app.command("sample")(verbs.sample)
 app.command("evaluate")(verbs.evaluate)
+app.command("serve-oracle")(serving.serve_oracle)
 merge_app.command("average")(verbs.average)
 app.add_typer(merge_app, name="merge")
 score_app.command("agreement")(scoring.agreement)

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from burnish.microworld.families import FAMILIES
+from burnish.microworld.judging import scripted_judge
 from burnish.microworld.oracle import Oracle
 from burnish.microworld.prompting import checkers, checks_known_truth, export_gsm8k, few_shot, prompts
 from burnish.microworld.tasks import Dials
@@ -39,4 +40,5 @@ __all__ = [
     "export_gsm8k",
     "few_shot",
     "prompts",
+    "scripted_judge",
 ]

@@ -122,12 +122,16 @@ class Oracle:
         last = response.messages[-1]
         return (*response.messages[:-1], Message(role=last.role, content=best, end=last.end))
 
-    def quality(self, prompt: Prompt, response: Response) -> int:
-        """Three points, one each for being right, for steps and for form (after §3.10's three criteria), noisy."""
+    def points(self, prompt: Prompt, response: Response) -> tuple[bool, bool, bool]:
+        """Whether an answer is right, shows steps, and is in form (after §3.10's three criteria), without error."""
         answer = json.loads(prompt.reference)["answer"]
         right = checkers()[prompt.checker].check_text(prompt, response.text).correct is True
         worth = self.utility(prompt, response) - CORRECT * right
-        points = int(right) + int(worth >= STEPS / 2) + int(len(response.text) <= 1.2 * len(answer) and worth > 0)
+        return right, worth >= STEPS / 2, len(response.text) <= 1.2 * len(answer) and worth > 0
+
+    def quality(self, prompt: Prompt, response: Response) -> int:
+        """The three points added up, noisy."""
+        points = sum(self.points(prompt, response))
         rng = self._rng("quality", prompt.id, response.id)
         if rng.random() < self.noise:
             points += rng.choice((-1, 1))

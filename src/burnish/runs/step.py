@@ -5,6 +5,7 @@
     runs/<name>/r1/07-sft/model.safetensors ...           weights in Hugging Face layout, metrics.jsonl
     runs/<name>/r1/*/step.json                            settings, parents, fingerprint, versions, counts, seconds
     runs/<name>/superseded/...                            steps that a changed setting replaced
+    runs/<name>/requests/r1-03-judgements.sqlite          what a step asked of models, and their replies (llm/requests)
     runs/<name>/.work/...                                 steps under way; a kill leaves them, the same command goes on
 
 Steps are eager calls: loops, breakpoints and stack traces stay ordinary Python.

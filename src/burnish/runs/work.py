@@ -14,12 +14,17 @@ Progress = Callable[[int, int, str], None]
 
 
 class StepWork:
-    """`protocols.Work` for one step. The same fingerprint finds its scratch and journal again after a kill."""
+    """`protocols.Work` for one step. The same fingerprint finds its scratch and journal again after a kill.
+
+    The file of requests lies in `requests/` of the run, whatever the fingerprint; of a step without a run, in `place`.
+    """
 
     def __init__(self, place: Path, fingerprint: str, report: Progress | None = None) -> None:
         self.place = place
         self.folder = place / "artifact"
         self.scratch = place / "scratch"
+        run = place.parent.parent / "requests" if place.parent.name == ".work" else place
+        self.requests = run / f"{place.name}.sqlite"
         self._report = report
         note = place / "work.json"
         with disk_errors(place):

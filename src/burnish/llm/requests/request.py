@@ -2,11 +2,17 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
-from burnish.records import Message, Sampling, content_id, plain
+import orjson
+
+from burnish.records import Message, Sampling
+
+CHARACTERS_A_TOKEN = 4  # ASSUMED where nobody counts
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -24,6 +30,8 @@ class Request:
         operation: id of the operation that asks. Not part of the key: it is for books, and for engines that answer
             operations without a model.
         record: the operation's input, for such engines. Not part of the key.
+        again: 0 for a first question, 1 and up when it is put again with what was wrong. Not part of the key: the
+            words differ anyway; it is for books.
     """
 
     model: str
@@ -35,20 +43,56 @@ class Request:
     index: int = 0
     operation: str = field(default="", compare=False)
     record: Any = field(default=None, compare=False, repr=False)
+    again: int = field(default=0, compare=False)
+
+    def canonical(self) -> bytes:
+        """What is asked, whoever asks, as JSON: the store keeps it, and `key` is its hash.
+
+        The order of a schema's properties counts: servers write in that order.
+        """
+        drawn = self.sampling
+        asked = {
+            "index": self.index,
+            "messages": [{"content": m.content, "end": m.end, "role": m.role} for m in self.messages],
+            "model": self.model,
+            "sampling": {
+                "max_new_tokens": drawn.max_new_tokens,
+                "seed": drawn.seed,
+                "temperature": float(drawn.temperature),
+                "top_p": float(drawn.top_p),
+            },
+            "schema": self.schema,
+            "text": self.text,
+            "tools": list(self.tools),
+        }
+        return dump(asked)
 
     def key(self) -> str:
         """What the reply is stored under: equal for equal questions, whoever asks and however the reply is read."""
-        return content_id(
-            {
-                "model": self.model,
-                "sampling": plain(self.sampling),
-                "messages": [plain(message) for message in self.messages],
-                "text": self.text,
-                "schema": self.schema,
-                "tools": list(self.tools),
-                "index": self.index,
-            }
-        )
+        return key_of(self.canonical())
+
+
+def key_of(canonical: bytes) -> str:
+    """The key of a request in its canonical form: 16 hexadecimal digits of BLAKE2b."""
+    return hashlib.blake2b(canonical, digest_size=8).hexdigest()
+
+
+def dump(body: Any) -> bytes:
+    """JSON; half surrogate pairs, which UTF-8 cannot carry, go as escapes, and a mapping as an object."""
+    try:
+        return orjson.dumps(body)
+    except TypeError:
+        return json.dumps(body, separators=(",", ":"), default=dict).encode()
+
+
+def prompt_tokens(request: Request) -> int:
+    """Tokens of what is sent, by its length."""
+    return tokens_in(request.text) + sum(tokens_in(m.content) + 4 for m in request.messages)
+
+
+def tokens_in(text: str) -> int:
+    """Tokens of a text, by its length."""
+    return -(-len(text) // CHARACTERS_A_TOKEN)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -67,14 +111,17 @@ class Reply:
 
     Args:
         text: what was said; empty when only tools were called.
-        finish: `stop`, `length`, `tool_calls`, `content_filter`, or what else the server says.
+        finish: `stop`, `length`, `tool_calls`, `content_filter`, `refusal`, or what else the server says.
         failure: why there is no reply and will be none (a context overflow, a refused request, retries used up), in
             words; empty when there is one. A reply with a failure is kept like any other, and never read as an answer.
         usage: tokens, for the books.
         tool_calls: as OpenAI's chat route returns them.
         token_ids, logprobs: of the drawn tokens, where the server tells.
+        reasoning: what a reasoning model thought first, where the server tells it apart.
         served_by: the model's name as the server gave it.
         seconds: from sending to the last byte.
+        attempts: how often it was sent.
+        passing: the failure lay with the server and may pass: when its step runs again, so is the request.
     """
 
     text: str = ""
@@ -84,15 +131,18 @@ class Reply:
     tool_calls: tuple[Mapping[str, Any], ...] = ()
     token_ids: tuple[int, ...] = ()
     logprobs: tuple[float, ...] = ()
+    reasoning: str = ""
     served_by: str = ""
     seconds: float = field(default=0.0, compare=False)
+    attempts: int = field(default=1, compare=False)
+    passing: bool = field(default=False, compare=False)
 
 
 class Asker(Protocol):
     """Answers requests one at a time, many at once: an endpoint, an engine in this process, the oracle.
 
     `identity` goes into `Request.model`. A failure for good is a `Reply` with `failure`; what may pass (a 429, a cut
-    connection) is retried inside.
+    connection) is retried inside. A `WorkerError` says that no request can be answered and ends the whole asking.
     """
 
     identity: str

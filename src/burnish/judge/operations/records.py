@@ -1,0 +1,252 @@
+"""What judging operations take, and what they give."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+from burnish.errors import SettingsError
+from burnish.records import Attribute, Message, Prompt, Response
+
+
+def asked(text: str, *, system: str = "", reference: str = "") -> Prompt:
+    """A prompt of one user message, for examples and tests."""
+    first = (Message(role="system", content=system),) if system else ()
+    return Prompt(messages=(*first, Message(role="user", content=text)), reference=reference)
+
+
+def said(prompt: Prompt, text: str, index: int = 0) -> Response:
+    """An answer of one message to it."""
+    return Response(
+        prompt=prompt.id, messages=(Message(role="assistant", content=text),), index=index, parents=(prompt.id,)
+    )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Comparison:
+    """Two answers in the order in which they are shown."""
+
+    prompt: Prompt
+    first: Response
+    second: Response
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PrincipleComparison:
+    """Two answers in the order shown, and the one principle to compare them by."""
+
+    prompt: Prompt
+    first: Response
+    second: Response
+    principle: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TwoPrompts:
+    """Two prompts in the order shown."""
+
+    first: Prompt
+    second: Prompt
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class OneAnswer:
+    """A dialogue and an answer to it."""
+
+    prompt: Prompt
+    response: Response
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ReferencedAnswer:
+    """An answer, and what is known to be right: a gold answer, a solution, a passage."""
+
+    prompt: Prompt
+    response: Response
+    reference: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ScoredAnswer:
+    """An answer that people have scored, to show the scale by."""
+
+    text: str
+    score: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ExampledAnswer:
+    """An answer to a question on a long document, a reference, and scored answers in the order shown."""
+
+    prompt: Prompt
+    response: Response
+    reference: str
+    examples: tuple[ScoredAnswer, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class OnePrompt:
+    """A prompt without an answer."""
+
+    prompt: Prompt
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TaggedPrompt:
+    """A prompt, and one tag that may or may not describe it."""
+
+    prompt: Prompt
+    tag: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Constraints:
+    """Demands on an answer, numbered from 1 when they are shown."""
+
+    constraints: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ConstrainedAnswer:
+    """An answer, and one demand on it."""
+
+    prompt: Prompt
+    response: Response
+    constraint: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TwoPrograms:
+    """A program, and one written again from a description of it alone."""
+
+    original: str
+    rebuilt: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Criterion:
+    """One side of an answer, and what each score for it means.
+
+    Args:
+        name: a short name; it becomes a field of the reply.
+        question: what is asked.
+        levels: score -> meaning, from the lowest to the highest without a gap.
+        weight: its part in the mean over criteria.
+    """
+
+    name: str
+    question: str
+    levels: tuple[tuple[int, str], ...]
+    weight: float = 1.0
+
+    def __post_init__(self) -> None:
+        scores = [score for score, _ in self.levels]
+        if len(scores) < 2 or scores != list(range(scores[0], scores[0] + len(scores))):
+            raise SettingsError(f"criterion {self.name!r} has the scores {scores}; they must go up by one, two or more")
+        if not self.weight > 0:
+            raise SettingsError(f"criterion {self.name!r} has the weight {self.weight}; it must be above 0")
+
+    @property
+    def field(self) -> str:
+        """The name as a field of a reply: letters, digits and underscores."""
+        return "score_" + re.sub(r"\W+", "_", self.name.casefold(), flags=re.A).strip("_")
+
+    @property
+    def low(self) -> int:
+        return self.levels[0][0]
+
+    @property
+    def high(self) -> int:
+        return self.levels[-1][0]
+
+
+@dataclass(frozen=True, kw_only=True)
+class RubricText:
+    """Criteria with their scales, as data.
+
+    Raises:
+        SettingsError: there is none, or two have the same name.
+    """
+
+    name: str
+    criteria: tuple[Criterion, ...]
+
+    def __post_init__(self) -> None:
+        if not self.criteria:
+            raise SettingsError(f"rubric {self.name!r} has no criterion")
+        if len(set(self.fields)) != len(self.criteria):
+            raise SettingsError(f"two criteria of rubric {self.name!r} have the same name")
+
+    @cached_property
+    def fields(self) -> tuple[str, ...]:
+        """The reply's field of each criterion."""
+        return tuple(criterion.field for criterion in self.criteria)
+
+
+def rubric_of(row: Mapping[str, Any], *, name: str = "rubric") -> RubricText:
+    """A rubric from a row as BiGGen-Bench and Prometheus write it: `criteria`, `score1_description` and so on.
+
+    Raises:
+        SettingsError: the row lacks them.
+    """
+    numbers = sorted(int(m.group(1)) for key in row if (m := re.fullmatch(r"score(\d+)_description", key)))
+    if "criteria" not in row or not numbers:
+        raise SettingsError("a rubric row needs `criteria` and `score1_description`, `score2_description` and so on")
+    levels = tuple((number, str(row[f"score{number}_description"])) for number in numbers)
+    return RubricText(name=name, criteria=(Criterion(name="overall", question=str(row["criteria"]), levels=levels),))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RubricAnswer:
+    """An answer, the rubric to score it by, and a reference if there is one."""
+
+    prompt: Prompt
+    response: Response
+    rubric: RubricText
+    reference: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Preferred:
+    """`winner`: 0 the first shown, 1 the second, -1 neither; `strength` 1 to 4 (`STRENGTHS`), None for neither."""
+
+    winner: int
+    strength: int | None = None
+    why: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Graded:
+    """A score, and the points it is made of."""
+
+    score: float
+    points: tuple[Attribute, ...] = ()
+    why: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Decided:
+    """Yes or no."""
+
+    yes: bool
+    why: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Same:
+    """Whether two answers go the same way, and end at the same result."""
+
+    method: bool
+    result: bool
+    why: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Levels:
+    """The first of two against the second, side by side: 1 better, 0.5 the same, 0 worse."""
+
+    levels: tuple[Attribute, ...]
+    why: str = ""

@@ -1,0 +1,139 @@
+"""Operations as stages of a flow: generate, judge and filter overlap item by item, over one store and one budget."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterable, AsyncIterator, Callable, Iterable, Sequence
+from contextlib import AsyncExitStack, asynccontextmanager
+from typing import Any
+
+from burnish.llm.flow import Fate, Left, Pace, Stage, stream
+from burnish.llm.operations.asking import REASKS, answer
+from burnish.llm.operations.kept import Kept, purse_of
+from burnish.llm.operations.operation import Answered, Operation
+from burnish.llm.requests import Asker, Purse, Store, run
+from burnish.protocols import Work
+from burnish.records import Sampling
+
+AT_ONCE = 64
+
+
+def asking(
+    operation: Operation[Any, Any],
+    asker: Asker,
+    *,
+    record: Callable[[Any], Any],
+    then: Callable[[Any, Answered[Any]], Any],
+    sampling: Sampling | None = None,
+    reasks: int = REASKS,
+    at_once: int = AT_ONCE,
+) -> Stage:
+    """A stage that asks one operation about each item; one without a result leaves, unscored, with its reason.
+
+    Args:
+        operation: what is asked.
+        asker: whom, as `run_asking` hands it on.
+        record: item -> what is asked about it.
+        then: (item, answer) -> the item for the next stage, or `Left` to drop it.
+    """
+
+    async def work(item: Any) -> Any:
+        got = await answer(operation, record(item), asker=asker, sampling=sampling, reasks=reasks)
+        if got.record is None:
+            reason, _, detail = got.unscored.partition(": ")
+            return Left(reason=f"{operation.id}: {reason}", detail=detail, unscored=True)
+        return then(item, got)
+
+    return Stage(name=operation.id, work=work, at_once=at_once)
+
+
+@asynccontextmanager
+async def keeping(
+    askers: Sequence[Asker], *, work: Work | None, at_once: int
+) -> AsyncIterator[tuple[list[Kept], Purse]]:
+    """The askers, entered, with the step's store and one purse between them: the first budget that one of them has.
+
+    An `instant` asker keeps nothing. Without `work`, none does.
+    """
+    async with AsyncExitStack() as stack:
+        lasting = [asker for asker in askers if not getattr(asker, "instant", False)]
+        store = stack.enter_context(Store(work.requests)) if work is not None and lasting else None
+        limited = next((asker for asker in askers if getattr(asker, "budget", None) is not None), askers[0])
+        purse = purse_of(limited, store)
+        kept = []
+        for asker in askers:
+            where = store if asker in lasting else None
+            kept.append(await stack.enter_async_context(Kept(asker, store=where, purse=purse, at_once=at_once)))
+        yield kept, purse
+
+
+def run_asking(
+    source: Iterable[Any] | AsyncIterable[Any],
+    stages: Callable[[Sequence[Asker]], Sequence[Stage]],
+    *,
+    askers: Sequence[Asker],
+    total: int | None = None,
+    at_once: int = 256,
+    work: Work | None = None,
+) -> list[Fate]:
+    """A flow of questions, from ordinary code: the fate of each item, in the order of the source.
+
+    Args:
+        source: the items.
+        stages: the askers, now kept -> the stages, in their order.
+        askers: who is asked, one or more.
+        total: how many items there are, for the time left.
+        at_once: questions in flight of each asker.
+        work: a step's: replies are kept and not paid for again, progress is told.
+
+    Raises:
+        SettingsError, RunError, WorkerError, BudgetError: what is wrong with the whole run (see `flow.FATAL`).
+    """
+
+    def report(pace: Pace) -> None:
+        if work is not None:
+            work.progress(pace.done, pace.total or pace.done, str(pace))
+
+    async def whole() -> list[Fate]:
+        async with keeping(askers, work=work, at_once=at_once) as (kept, purse):
+            flow = stream(source, stages(kept), total=total, report=report, cost=lambda: purse.step_money)
+            return [fate async for fate in flow]
+
+    return run(whole())
+
+
+def answer_all(
+    operation: Operation[Any, Any],
+    records: Sequence[Any],
+    *,
+    asker: Asker,
+    sampling: Sampling | None = None,
+    reasks: int = REASKS,
+    at_once: int = AT_ONCE,
+    work: Work | None = None,
+) -> list[Answered[Any]]:
+    """One answer for each record, in their order, `at_once` at a time. For ordinary code: it runs the loop itself.
+
+    With `work`, replies are kept in the step's request store and are not paid for again, unless the asker is `instant`;
+    the asker's `budget` holds. What an asker raises for one record is that record's reason. An asker that can be
+    entered (`async with`) is, for the time of the call.
+
+    Raises:
+        SettingsError, RunError, WorkerError, BudgetError: what is wrong with the whole run (see `flow.FATAL`).
+    """
+
+    def stages(kept: Sequence[Asker]) -> list[Stage]:
+        async def one(record: Any) -> Answered[Any]:
+            return await answer(operation, record, asker=kept[0], sampling=sampling, reasks=reasks)
+
+        return [Stage(name=operation.id, work=one, at_once=at_once)]
+
+    if not records:
+        return []
+    fates = run_asking(records, stages, askers=[asker], total=len(records), at_once=at_once, work=work)
+    return [_answered(operation, fate) for fate in fates]
+
+
+def _answered(operation: Operation[Any, Any], fate: Fate) -> Answered[Any]:
+    if fate.left is None:
+        return fate.value
+    return Answered(operation=operation.id, record=None, unscored=f"{fate.left.reason}: {fate.left.detail}")

@@ -1,0 +1,209 @@
+"""An OpenAI-compatible server, or several that hold the same model, as an `Asker` and as a `protocols.Client`.
+
+http://host:8000/v1#model                    one server
+http://one:8000/v1,http://two:8000/v1#model  replicas
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any
+from urllib.parse import urlsplit
+from weakref import WeakKeyDictionary
+
+from burnish.errors import SettingsError
+from burnish.llm.requests.asking import ask_all, run
+from burnish.llm.requests.budget import Budget
+from burnish.llm.requests.endpoint.line import Line
+from burnish.llm.requests.endpoint.pace import Pacing
+from burnish.llm.requests.endpoint.transport import Limits
+from burnish.llm.requests.request import Reply, Request, dump
+from burnish.llm.requests.store import Store
+from burnish.protocols import Work
+from burnish.records import Message, Prompt, Response, Sampling
+
+_LINES: WeakKeyDictionary[asyncio.AbstractEventLoop, dict[Endpoint, Line]] = WeakKeyDictionary()
+
+
+@dataclass(frozen=True, kw_only=True)
+class Endpoint:
+    """One model behind OpenAI's chat and completions routes.
+
+    Its key comes from the environment: `BURNISH_API_KEY`, or `OPENAI_API_KEY` for OpenAI's own servers.
+
+    Args:
+        model: the server's name for the model.
+        urls: addresses up to and with `/v1`; they are where, not what, so no part of a step's identity.
+        logprobs: ask for the log-probabilities of what is drawn.
+        token_ids: ask for the drawn ids, which vLLM can tell.
+        limits: timeouts, sizes, tries.
+        pacing: how much is asked at once.
+        budget: what `answer` may spend.
+    """
+
+    model: str
+    urls: tuple[str, ...] = field(metadata={"runtime": True})
+    logprobs: bool = False
+    token_ids: bool = False
+    limits: Limits = field(default=Limits(), metadata={"runtime": True})
+    pacing: Pacing = field(default=Pacing(), metadata={"runtime": True})
+    budget: Budget | None = field(default=None, metadata={"runtime": True})
+    _unanswered: dict[str, tuple[str, str]] = field(
+        default_factory=dict, compare=False, repr=False, init=False, metadata={"runtime": True}
+    )
+
+    def __post_init__(self) -> None:
+        if not self.urls or not self.model:
+            raise SettingsError("an endpoint needs a URL and a model, as in http://host:8000/v1#model")
+        for url in self.urls:
+            _check_url(url)
+
+    @classmethod
+    def parse(cls, spec: str, **settings: Any) -> Endpoint:
+        """The endpoint of a spec such as `http://host:8000/v1#model`.
+
+        Raises:
+            SettingsError: the spec is none; the error says what is missing.
+        """
+        addresses, mark, model = spec.partition("#")
+        urls = tuple(part.strip().rstrip("/") for part in addresses.split(",") if part.strip())
+        if not urls:
+            raise SettingsError(f"{spec!r} is no endpoint; write it as http://host:8000/v1#model")
+        for url in urls:
+            _check_url(url)
+        if not mark or not model.strip():
+            raise SettingsError(
+                f"{spec!r} does not say which model; add #name (curl {urls[0]}/models lists those there are)"
+            )
+        return cls(model=model.strip(), urls=urls, **settings)
+
+    @property
+    def identity(self) -> str:
+        """What `Request.model` and `Response.model` hold: who answers and what is told of the answer, not where."""
+        more = "+logprobs" * self.logprobs + "+ids" * self.token_ids
+        return f"openai{more}:{self.model}"
+
+    @property
+    def most(self) -> int:
+        """As many requests as may ever be in flight."""
+        return self.pacing.most * len(self.urls)
+
+    def line(self) -> Line:
+        """What is alive of this endpoint in the running event loop: connections, paces, what the server can do."""
+        loop = asyncio.get_running_loop()
+        lines = _LINES.get(loop)
+        if lines is None:
+            lines = _LINES[loop] = {}
+        line = lines.get(self)
+        if line is None:
+            line = lines[self] = Line(self)
+        return line
+
+    async def ask(self, request: Request) -> Reply:
+        """Answer one request; a failure for good is a reply with `failure`.
+
+        Raises:
+            WorkerError: nothing can be asked of this endpoint (no such model, a refused key, no server for too long).
+        """
+        return await self.line().ask(request)
+
+    def answer(
+        self, prompts: Sequence[Prompt], *, n: int, sampling: Sampling, work: Work | None = None
+    ) -> list[Response]:
+        """`n` answers to each prompt, prompts as given, then sample index; `protocols.Client`.
+
+        A prompt that gets no answer has no row; `refuse` then tells why. With `work`, every reply is kept in the step's
+        request store and is not paid for again.
+
+        Raises:
+            WorkerError, BudgetError: see `ask_all`.
+        """
+        plan = self.plan(prompts, n, sampling)
+        replies = run(self._gather([request for _, request in plan], work))
+        rows = []
+        for prompt, request in plan:
+            reply = replies[request.key()]
+            if why := _no_answer(reply):
+                self._unanswered[prompt.id] = why
+                continue
+            rows.append(_response(prompt, request, reply))
+        return rows
+
+    def plan(self, prompts: Sequence[Prompt], n: int, sampling: Sampling) -> list[tuple[Prompt, Request]]:
+        """What `answer` asks."""
+        return [
+            (prompt, Request(model=self.identity, sampling=sampling, messages=prompt.messages, index=index))
+            for prompt in prompts
+            for index in range(n)
+        ]
+
+    async def _gather(self, requests: Sequence[Request], work: Work | None) -> dict[str, Reply]:
+        store = Store(work.requests) if work is not None else None
+        progress = work.progress if work is not None else None
+        found = {}
+        try:
+            async for request, reply in ask_all(requests, self, store=store, budget=self.budget, progress=progress):
+                found[request.key()] = reply
+        finally:
+            if store is not None:
+                store.close()
+        return found
+
+    def refuse(self, prompts: Sequence[Prompt], sampling: Sampling) -> list[tuple[Prompt, str, str]]:
+        """Those of the prompts that `answer` got nothing for, each with a reason and a word of detail."""
+        return [(p, *self._unanswered[p.id]) for p in prompts if p.id in self._unanswered]
+
+    async def __aenter__(self) -> Endpoint:
+        self.line().users += 1
+        return self
+
+    async def __aexit__(self, *exception: Any) -> None:
+        await self.line().leave()
+
+
+def _no_answer(reply: Reply) -> tuple[str, str] | None:
+    """(reason, detail) of a reply that is no answer."""
+    if reply.failure:
+        return "request failed", reply.failure
+    if reply.finish in ("content_filter", "refusal"):
+        return "refused by the server", reply.text[:200]
+    return None
+
+
+def _response(prompt: Prompt, request: Request, reply: Reply) -> Response:
+    text, end = reply.text, "turn"
+    if reply.tool_calls and not text:
+        text, end = dump(reply.tool_calls).decode(), "message"
+    return Response(
+        prompt=prompt.id,
+        messages=(Message(role="assistant", content=text, end=end),),
+        token_ids=reply.token_ids,
+        logprobs=reply.logprobs,
+        model=request.model,
+        sampling=request.sampling,
+        index=request.index,
+        finish="length" if reply.finish == "length" else "stop",
+        parents=(prompt.id,),
+    )
+
+
+def _check_url(url: str) -> None:
+    """Refuse what is no address, and secrets in one: specs are written to run.json."""
+    try:
+        parts = urlsplit(url)
+        _ = parts.port
+    except ValueError as error:
+        raise SettingsError(f"an endpoint's URL cannot be read ({error}); write it as http://host:8000/v1") from error
+    if parts.username or parts.password or parts.query:
+        raise SettingsError(
+            f"the URL of {parts.hostname} holds a user, a password or a query; put the key into BURNISH_API_KEY instead"
+        )
+    if parts.scheme not in ("http", "https") or not parts.hostname:
+        raise SettingsError(f"{url!r} is no http address; write it as http://host:8000/v1#model")
+
+
+def parse_endpoint(spec: str) -> Endpoint | None:
+    """The endpoint of a command-line word, None when the word is no URL."""
+    return Endpoint.parse(spec) if spec.startswith(("http://", "https://")) else None
