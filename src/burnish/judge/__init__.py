@@ -6,11 +6,24 @@ command line. torch is loaded when something is scored, not when this room is im
 
     reward_model   `RewardModel`, and the step `score_responses`
     pairs          the step `pair_accuracy`
+    replies        what a judge's reply says: a rating, a choice, or unscored and why
+    measure/       how judges are measured: agreement, calibration, win rates, RewardBench-style pairs
     intervals      Wilson's interval for shares of verdicts
 """
 
 from burnish.judge.intervals import wilson
 from burnish.judge.pairs import pair_accuracy
+from burnish.judge.replies import Choice, Rating, read_choice, read_object, read_rating
 from burnish.judge.reward_model import RewardModel, score_responses
 
-__all__ = ["RewardModel", "pair_accuracy", "score_responses", "wilson"]
+__all__ = [
+    "Choice",
+    "Rating",
+    "RewardModel",
+    "pair_accuracy",
+    "read_choice",
+    "read_object",
+    "read_rating",
+    "score_responses",
+    "wilson",
+]
