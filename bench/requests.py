@@ -229,6 +229,6 @@ if __name__ == "__main__":
     sys.path.pop(0)  # this file's own name is that of a library
     main()
 elif __name__ == "requests":  # a script beside this one wants that library
-    sys.path.remove(str(Path(__file__).parent))
+    sys.path[:] = [place for place in sys.path if Path(place).resolve() != Path(__file__).resolve().parent]
     del sys.modules[__name__]
     importlib.import_module(__name__)

@@ -99,12 +99,12 @@ def serving(script: Callable[[dict[str, Any], Server], Any], models: tuple[str, 
     async def begin() -> Any:
         listener = await asyncio.start_server(server.serve, "127.0.0.1", port, backlog=1024)
         server.port = listener.sockets[0].getsockname()[1]
-        started.set()
         return listener
 
     def work() -> None:
         asyncio.set_event_loop(loop)
         server.listener = loop.run_until_complete(begin())
+        loop.call_soon(started.set)
         loop.run_forever()
         server.listener.close()
         for task in asyncio.all_tasks(loop):

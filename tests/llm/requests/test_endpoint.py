@@ -15,7 +15,7 @@ from typing import Any
 
 import pytest
 
-from burnish.errors import WorkerError
+from burnish.errors import SettingsError, WorkerError
 from burnish.llm import sample_responses
 from burnish.llm.requests import Endpoint, Pacing, Request, Usage, run
 from burnish.llm.requests.endpoint import client, line
@@ -32,7 +32,8 @@ def test_what_is_sent() -> None:
         endpoint = endpoint_of(server, logprobs=True, token_ids=True)
         drawn = {"temperature": 0.5, "max_new_tokens": 7, "top_p": 0.9, "seed": 3}
         told = (Message(role="system", content="s"), Message(role="ipython", content="42"))
-        ask_one(question(messages=told, drawn=drawn, schema=SCHEMA, tools=[{"type": "function"}], index=2), endpoint)
+        whole = {"drawn": drawn, "schema": SCHEMA, "tools": [{"type": "function"}], "index": 2}
+        ask_one(question(model=endpoint.identity, messages=told, **whole), endpoint)
         ask_one(
             Request(model=endpoint.identity, sampling=Sampling(temperature=0, max_new_tokens=1), text="Go"), endpoint
         )
@@ -70,7 +71,9 @@ def test_what_comes_back() -> None:
     with serving(lambda *_: (200, {}, json.dumps(bodies.pop(0)).encode())) as server:
         endpoint = endpoint_of(server)
         called, refused, parts = [ask_one(question(str(i)), endpoint) for i in range(3)]
-        text = ask_one(Request(model="m", sampling=Sampling(temperature=0, max_new_tokens=1), text="Go"), endpoint)
+        text = ask_one(
+            Request(model=endpoint.identity, sampling=Sampling(temperature=0, max_new_tokens=1), text="Go"), endpoint
+        )
     assert (called.tool_calls, called.reasoning, called.served_by) == ((call,), "hm", "toy-7")
     assert (called.token_ids, called.logprobs) == ((4, 5), (-0.5, -1.5))
     assert called.usage == Usage(prompt=9, completion=2, cached=8) and called.seconds > 0
@@ -98,6 +101,13 @@ def test_the_form_a_server_takes_is_found_once_and_remembered() -> None:
         refused = server.statuses[400]
         assert 4 <= refused <= 4 * 17, "those under way at first learn together, nobody after them"
         assert max(reply.attempts for reply in replies) == 5
+
+
+def test_a_request_to_another_model_is_refused() -> None:
+    with serving(lambda *_: said("x")) as server:
+        with pytest.raises(SettingsError, match="wrong name"):
+            ask_one(question(model="openai:other"), endpoint_of(server))
+        assert not server.bodies
 
 
 def test_what_would_change_the_drawing_is_never_left_out() -> None:

@@ -72,8 +72,8 @@ def storm(capacity: int, **more: float) -> Storm:
 def test_a_hidden_capacity_is_found_within_a_minute_and_kept(capacity: int, seconds: float) -> None:
     async def scene() -> None:
         found = storm(capacity, seconds=seconds)
-        clients = [asyncio.create_task(found.client(180.0)) for _ in range(600)]
-        limit, service = await found.level(SETTLED, 180.0)
+        clients = [asyncio.create_task(found.client(120.0)) for _ in range(600)]
+        limit, service = await found.level(SETTLED, 120.0)
         await asyncio.gather(*clients)
         assert abs(limit / capacity - 1) < BAND and abs(service / capacity - 1) < BAND, (limit, service)
         assert found.share() < REJECTED, found.share()

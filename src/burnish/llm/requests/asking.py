@@ -2,7 +2,7 @@
 
     requests (pulled one by one) -> the store has it: ready
                                  -> asked already, not answered yet: waits for that answer
-                                 -> sent -> the store -> on the disk: ready
+                                 -> sent -> committed to the store: ready
 
 A killed job sends again at most what was in flight; a completed reply is never lost and never asked for twice.
 """
@@ -92,7 +92,7 @@ class _Asking:
         self.ready: deque[tuple[Request, Reply, bool]] = deque()
         self.pending: dict[str, list[Request]] = {}
         self.workers: set[asyncio.Task[None]] = set()
-        self.unwritten = self.held = 0  # answered and not on the disk; waiting for the answer to an equal request
+        self.unwritten = self.held = 0  # answered and not committed; waiting for the answer to an equal request
         self.exhausted = False
         self.error: BaseException | None = None
         self.failed_at = 0.0
@@ -222,13 +222,13 @@ class _Asking:
         if self.store is None:
             self._completed([(key, reply, None)])
             return
-        # Its place is taken until it is on the disk, so that a kill never costs more than what may be in flight.
+        # Its place is taken until it is committed, so that a kill never costs more than what may be in flight.
         written = self.loop.create_future()
         self.store.add(key, request, canonical, reply, token=(key, reply, written), done=self._written)
         await written
 
     def _written(self, tokens: list[Any]) -> None:
-        """In the store's thread: these replies are on the disk, or the store is broken, which `more` finds out."""
+        """In the store's thread: these replies are committed, or the store is broken, which `more` finds out."""
         if self.store is not None and self.store.broken:
             return
         with contextlib.suppress(RuntimeError):  # the loop is closed: nobody waits any more

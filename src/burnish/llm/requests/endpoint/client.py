@@ -105,6 +105,7 @@ class Endpoint:
         """Answer one request; a failure for good is a reply with `failure`.
 
         Raises:
+            SettingsError: the request is to another model.
             WorkerError: nothing can be asked of this endpoint (no such model, a refused key, no server for too long).
         """
         return await self.line().ask(request)

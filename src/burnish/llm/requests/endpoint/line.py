@@ -14,7 +14,7 @@ from weakref import WeakKeyDictionary
 
 import aiohttp
 
-from burnish.errors import WorkerError
+from burnish.errors import SettingsError, WorkerError
 from burnish.llm.requests.endpoint import faults
 from burnish.llm.requests.endpoint.faults import Fault
 from burnish.llm.requests.endpoint.opening import look, why
@@ -39,6 +39,7 @@ class Line:
 
     def __init__(self, endpoint: Endpoint) -> None:
         self.endpoint = endpoint
+        self.identity = endpoint.identity
         self.limits = endpoint.limits
         self.features = Features(logprobs=endpoint.logprobs, token_ids=endpoint.token_ids)
         paces = _PACES.setdefault(asyncio.get_running_loop(), {})
@@ -66,6 +67,11 @@ class Line:
 
     async def ask(self, request: Request) -> Reply:
         """See `Endpoint.ask`."""
+        if request.model != self.identity:
+            raise SettingsError(
+                f"a request to {request.model!r} was put to {self.identity!r}, and would be kept under the wrong name; "
+                "make it with model=endpoint.identity"
+            )
         if not self._good:
             await self._ready()
         features, written, route, body = self.features, -1, "", b""
