@@ -105,8 +105,8 @@ def test_heavy_imports_stay_in_their_rooms(path: Path) -> None:
             may = room(path) in TORCH_ROOMS or name(path) in TORCH_FILES or name(path).startswith("llm/local")
             assert may, f"{name(path)}:{node.lineno}: {top} does not belong in {room(path)}"
         if node in inside and top not in HEAVY and room(path) != "cli" and "cli" not in path.parts:
-            lazy = top in ("burnish",) and any(part in TORCH_ROOMS for part in target.split("."))
-            lazy = lazy or target == "burnish.llm.local"
+            parts = set(target.split("."))
+            lazy = top in ("burnish",) and (parts & TORCH_ROOMS or parts > {"llm", "local"})
             allowed = lazy or top not in {"burnish"}
             assert allowed or room(path) == "recipes", (
                 f"{name(path)}:{node.lineno}: import of {target} inside a function"

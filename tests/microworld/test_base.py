@@ -142,7 +142,7 @@ def test_batches_hold_every_document_once_with_its_weights():
     method, tokens = WorldText(settings=settings), load_tokens(BASE)
     examples, lost = method.read(tokens, [3, 4], max_length=2048, refuse_above=0.0)
     assert [e.id for e in examples] == [str(n) for n in range(3 * POOL, 5 * POOL)] and not lost
-    batches = method.batches(examples, batch_rows=1, epochs=1, seed=0)
+    batches = method.batches(examples, batch_rows=1, epochs=1, seed=0, length_group=0)
     assert sorted(i for batch in batches for i in batch) == list(range(2 * POOL))
     assert method.ends[-1] == len(batches) and sorted(i for batch in batches[: method.ends[0]] for i in batch) == list(
         range(POOL)

@@ -163,3 +163,8 @@ def documents(count: int = 10) -> list[Document]:
     """Texts of 8 to 20 letters in two corpora that hold equally many, by turns."""
     texts = [chr(ord("a") + i) * (8 + 3 * (i // 2 % 5)) for i in range(count)]
     return [Document(text=text, corpus=("code", "talk")[i % 2], source=f"s:{i}") for i, text in enumerate(texts)]
+
+
+def rows_for(noun: type) -> list[Any]:
+    """Rows that every method which reads this noun can be trained on."""
+    return {Demonstration: rated_demonstrations, Document: documents}.get(noun, rated_preferences)()

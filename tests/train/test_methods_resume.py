@@ -9,19 +9,19 @@ from typing import Any
 
 import pytest
 
-from burnish.records import Demonstration, Document
 from burnish.train import METHODS, train_rows
 from burnish.train.checkpoint import Progress
-from tests.train.material import LOOP, Folders, documents, folders, make_model, rated_demonstrations, rated_preferences
+from tests.train.material import LOOP, Folders, folders, make_model, rows_for
 
-# What a resumed training could lose: the step that keys the noise, and KTO's reference point.
+# What a resumed training could lose: the step that keys the noise, KTO's reference point, the average of the weights.
 SETTINGS: dict[str, dict[str, Any]] = {
     "pretrain": {"mix": (0.5, 0.5)},
-    "sft": {"noise": 5.0, "weighting": "sequence"},
-    "reward": {"margin": True},
+    "sft": {"noise": 5.0, "weighting": "sequence", "length_group": 2},
+    "reward": {"margin": True, "recompute": 2, "ema": 0.8},
     "reward-anchored": {"low": 0.0, "high": 10.0},
     "reward-attributes": {"names": ("helpfulness", "verbosity")},
-    "dpo": {"label_smoothing": 0.1, "sft_weight": 0.01},
+    "dpo": {"label_smoothing": 0.1, "sft_weight": 0.01, "length_group": 4, "recompute": 1},
+    "kto": {"ema": 0.5, "length_group": 2, "recompute": 1},
     "rpo": {"lr": 3e-3},
 }
 STEPS = 5
@@ -42,8 +42,7 @@ def train(name: str, base: Any, work: Folders, stop: BaseException | None = None
             raise stop
 
     work.progress = progress
-    made = {Demonstration: rated_demonstrations, Document: documents}.get(METHODS[name].noun, rated_preferences)
-    rows = made()
+    rows = rows_for(METHODS[name].noun)
     more = {"teacher": make_model(work.folder.parents[1] / "teacher", seed=7)} if name == "distill" else {}
     return train_rows(base, rows, method=name, work=work, **LOOP | SETTINGS.get(name, {}) | more)
 

@@ -103,6 +103,64 @@ def test_half_precision_keeps_float32_masters():
     assert torch.equal(model.weight.detach(), optimiser.masters[0].bfloat16())
 
 
+def test_without_masters_small_updates_are_lost():
+    """The negative control: PyTorch's AdamW on bfloat16 parameters stands still where the masters move."""
+    model, bare = two_parameters(torch.bfloat16), two_parameters(torch.bfloat16)
+    with torch.no_grad():
+        model.weight.fill_(1.0)
+        bare.weight.fill_(1.0)
+    optimiser = Optimiser(model, weight_decay=0.0, clip=None)
+    adam = torch.optim.AdamW(bare.parameters(), lr=1e-3, weight_decay=0.0)
+    for _ in range(100):  # 1e-3 is a quarter of the distance from 1 to its lower neighbour in bfloat16
+        model.weight.float().sum().backward()
+        optimiser.gather()
+        optimiser.step(1e-3, 1.0)
+        bare.weight.float().sum().backward()
+        adam.step()
+        adam.zero_grad()
+    assert torch.equal(bare.weight.detach(), torch.ones_like(bare.weight))
+    assert torch.allclose(optimiser.masters[0], torch.full((2, 3), 0.9), atol=1e-3)
+    assert torch.allclose(model.weight.detach().float(), torch.full((2, 3), 0.9), atol=2e-3)
+
+
+def test_gradients_of_many_packs_are_gathered_in_float32():
+    """1 and then 256 times 2^-9: in bfloat16 the sum stays 1."""
+    model = two_parameters(torch.bfloat16)
+    optimiser = Optimiser(model, weight_decay=0.0, clip=None)
+    in_half = torch.zeros(2, 3, dtype=torch.bfloat16)
+    for scale in (1.0, *[2.0**-9] * 256):
+        (model.weight * scale).sum().backward()
+        in_half += model.weight.grad
+        optimiser.gather()
+    assert torch.equal(in_half, torch.ones_like(in_half))
+    assert torch.equal(optimiser.masters[0].grad, torch.full((2, 3), 1.5))
+
+
+def test_a_training_in_bfloat16_moves_as_one_in_float32(base):
+    """At a small rate most of a bfloat16 model's weights would not move at all without masters."""
+    from burnish.runs.compute import Compute, computing
+    from burnish.train import Loop, open_session
+    from burnish.train.objectives import Imitation
+    from tests.train.material import LOOP, demonstrations
+
+    how = LOOP | {"lr": 2e-5, "epochs": 12, "schedule": "constant", "warmup": 0.0}
+    moved = {}
+    for dtype in ("float32", "bfloat16"):
+        with computing(Compute(dtype=dtype)):
+            session = open_session(base, demonstrations(), method=Imitation(), loop=Loop(**how))
+            before = [m.detach().clone() for m in session.optimiser.masters]
+            for batch in session.batches:
+                session.update([session.examples[i] for i in batch])
+            after = session.optimiser.masters
+        assert all(m.dtype == torch.float32 for m in after)
+        moved[dtype] = torch.cat([(a - b).flatten() for a, b in zip(after, before, strict=True)])
+        if dtype == "bfloat16":
+            rounded = [p.detach() for p in session.model.parameters()]
+            assert all(torch.equal(p, m.bfloat16()) for p, m in zip(rounded, after, strict=True))
+    alike = torch.nn.functional.cosine_similarity(moved["float32"], moved["bfloat16"], dim=0)
+    assert alike > 0.9 and moved["bfloat16"].norm() == pytest.approx(moved["float32"].norm().item(), rel=0.1)
+
+
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
 def test_state_goes_on_bit_for_bit(dtype, tmp_path):
     from burnish.train.checkpoint import read_tensors, write_tensors

@@ -179,7 +179,7 @@ def test_batches_of_tokens(plain):
     method, examples, _ = read(plain, texts("aaa", "bbbb", "c" * 30, "dd", "ee"), batch_tokens=10)
     batches = token_batches(examples, range(5), batch_tokens=10)
     assert batches == [[0, 1], [2], [3, 4]]  # 4 + 5, 31 alone, 3 + 3
-    made = method.batches(examples, batch_rows=128, epochs=1, seed=0)
+    made = method.batches(examples, batch_rows=128, epochs=1, seed=0, length_group=0)
     assert sorted(i for batch in made for i in batch) == [0, 1, 2, 3, 4]
     assert all(sum(examples[i].trained_tokens for i in b) <= 10 or len(b) == 1 for b in made)
 

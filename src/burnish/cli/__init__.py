@@ -10,7 +10,7 @@ import sys
 import typer
 
 from burnish import __version__
-from burnish.cli import asking, inspecting, interrupts, preview, running, training, verbs
+from burnish.cli import asking, inspecting, interrupts, preview, running, scoring, serving, training, verbs
 from burnish.errors import BurnishError
 
 app = typer.Typer(
@@ -21,6 +21,7 @@ app = typer.Typer(
     rich_markup_mode=None,
 )
 data_app = typer.Typer(help="Look at training rows as a model will see them.", no_args_is_help=True)
+score_app = typer.Typer(help="Measure judges and models from verdicts and labels in files.", no_args_is_help=True)
 merge_app = typer.Typer(help="Combine the weights of several models.", no_args_is_help=True)
 
 app.command("run")(running.run)
@@ -33,8 +34,15 @@ app.command("requests")(asking.requests)
 app.command("chat")(verbs.chat)
 app.command("sample")(verbs.sample)
 app.command("evaluate")(verbs.evaluate)
+app.command("serve-oracle")(serving.serve_oracle)
 merge_app.command("average")(verbs.average)
 app.add_typer(merge_app, name="merge")
+score_app.command("agreement")(scoring.agreement)
+score_app.command("calibration")(scoring.calibration)
+score_app.command("order")(scoring.order)
+score_app.command("winrate")(scoring.win_rate)
+score_app.command("pairs")(scoring.pairs)
+app.add_typer(score_app, name="score")
 data_app.command("preview")(preview.preview)
 app.add_typer(data_app, name="data")
 

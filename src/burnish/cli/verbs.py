@@ -11,11 +11,20 @@ from typing import Annotated, Any
 
 import typer
 
-Model = Annotated[str, typer.Option("--model", help="A folder in Hugging Face layout, a finished run, or a hub id.")]
+Model = Annotated[
+    str,
+    typer.Option(
+        "--model", help="A folder in Hugging Face layout, a finished run, a hub id, or http://host:8000/v1#model."
+    ),
+]
 Style = Annotated[str, typer.Option(help="chat, or completion for a base model without a chat template.")]
 
 
 def _client(model: str, style: str, device: str, dtype: str) -> Any:
+    from burnish.llm.requests import parse_endpoint
+
+    if endpoint := parse_endpoint(model):
+        return endpoint
     from burnish.chat import has_template
     from burnish.cli.workers import policy_weights
     from burnish.errors import ChatError
@@ -36,7 +45,7 @@ def _client(model: str, style: str, device: str, dtype: str) -> Any:
 
 
 def chat(
-    model: Annotated[str, typer.Argument(help="A folder of weights, or a finished run.")],
+    model: Annotated[str, typer.Argument(help="A folder of weights, a finished run, or http://host:8000/v1#model.")],
     *,
     style: Style = "chat",
     system: Annotated[str, typer.Option(help="A system prompt.")] = "",
@@ -83,16 +92,27 @@ def sample(
     seed: int = 0,
     device: str = "auto",
     dtype: str = "auto",
+    budget_tokens: Annotated[int, typer.Option(help="Stop a server after so many tokens; 0 is no limit.")] = 0,
+    budget_money: Annotated[float, typer.Option(help="The same in US dollars.")] = 0.0,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Only say what asking a server would cost at most.")
+    ] = False,
 ) -> None:
-    """Draw K answers to every prompt of a file."""
+    """Draw K answers to every prompt of a file. A server's are kept in OUT.requests/ and not paid for twice."""
+    from burnish.cli.asking import print_estimate, with_budget
     from burnish.llm import sample_responses
     from burnish.records import Sampling, read_prompts, write_jsonl
 
     _check_place(out.parent)
     rows = list(read_prompts(prompts).rows)
     sampling = Sampling(temperature=temperature, top_p=top_p, max_new_tokens=max_new_tokens, seed=seed)
-    client = _client(model, style, device, dtype)
+    client = with_budget(_client(model, style, device, dtype), budget_tokens, budget_money)
+    kept = out.with_name(out.name + ".requests") / "sample.sqlite"
+    if dry_run:
+        print_estimate(client, rows, n, sampling, kept)
+        return
     with _working() as work:
+        work.requests = kept
         outcome = sample_responses(rows, client=client, n=n, sampling=sampling, work=work)
     _write(out, write_jsonl, outcome.rows)
     print(

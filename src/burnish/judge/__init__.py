@@ -7,6 +7,8 @@ imported. See docs/judging.md.
 
     reward_model   `RewardModel`, and the step `score_responses`
     pairs          the step `pair_accuracy`
+    replies        what a judge's reply says: a rating, a choice, or unscored and why
+    measure/       how judges are measured: agreement, calibration, win rates, RewardBench-style pairs
     intervals      Wilson's interval for shares of verdicts
     operations     what judges ask: the roles of the reports, as typed operations
     pairwise       `Pairwise`: two answers, in both orders
@@ -22,12 +24,14 @@ from burnish.judge.pairs import pair_accuracy
 from burnish.judge.pairwise import Compared, Pairwise, comparison_metrics
 from burnish.judge.panel import Panel, agreement
 from burnish.judge.pointwise import Absolute, Critique, Decision, Golden, Quality, Rubric, gold_text
+from burnish.judge.replies import Choice, Rating, read_choice, read_object, read_rating
 from burnish.judge.reward_model import RewardModel, score_responses
 from burnish.judge.same import SameOrDifferent, autorater_mode
 from burnish.judge.steps import grade_responses
 
 __all__ = [
     "Absolute",
+    "Choice",
     "Compared",
     "Critique",
     "Decision",
@@ -36,6 +40,7 @@ __all__ = [
     "Pairwise",
     "Panel",
     "Quality",
+    "Rating",
     "RewardModel",
     "Rubric",
     "SameOrDifferent",
@@ -45,6 +50,9 @@ __all__ = [
     "gold_text",
     "grade_responses",
     "pair_accuracy",
+    "read_choice",
+    "read_object",
+    "read_rating",
     "score_responses",
     "wilson",
 ]

@@ -4,6 +4,7 @@ Comes in: files of prompts, demonstrations and preferences. Goes out: frozen row
 library and pyarrow only.
 """
 
+from burnish.records.any_rows import read_rows
 from burnish.records.conventions import ReadResult, read_demonstrations, read_documents, read_preferences, read_prompts
 from burnish.records.nouns import (
     GRADES,
@@ -62,6 +63,7 @@ __all__ = [
     "read_parquet",
     "read_preferences",
     "read_prompts",
+    "read_rows",
     "schema",
     "weights_in",
     "write_jsonl",

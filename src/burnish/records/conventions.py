@@ -18,9 +18,10 @@
 
 A message may say `"train": false` or `"weight": 0` (OpenAI): an assistant's message that is context only.
 Any of them may carry ability, language, checker, reference, task, difficulty, tags; a preference also strength (1 to
-4, or in words), margin, edited, annotator, chosen_score and rejected_score (or score_chosen and score_rejected), and
-chosen_grades and rejected_grades ({question: reply}, `GRADES`); a demonstration also score, or label (true or false),
-or attributes ({name: number}). Files end in .jsonl or .json, plain or gzipped, or in .parquet.
+4, or in words), margin, capability (or category, or RewardBench's subset), edited, annotator, chosen_score and
+rejected_score (or score_chosen and score_rejected), and chosen_grades and rejected_grades ({question: reply},
+`GRADES`); a demonstration also score, or label (true or false), or attributes ({name: number}). Files end in .jsonl or
+.json, plain or gzipped, or in .parquet.
 """
 
 from __future__ import annotations
@@ -93,7 +94,8 @@ def _object(number: int, row: Any, raw: str) -> tuple[int, Row | str, str]:
     return number, row, raw
 
 
-def _raw_rows(path: Path) -> Iterator[tuple[int, Row | str, str]]:
+def raw_rows(path: Path) -> Iterator[tuple[int, Row | str, str]]:
+    """(line or row number, the row or what is wrong with it, its text) of a file of any convention."""
     name = path.name.lower().removesuffix(".gz")
     if name.endswith((".jsonl", ".ndjson")):
         for number, line in _open(path):
@@ -272,7 +274,7 @@ def _as_noun(cls: type, found: Dialogue, source: str) -> Any:
         strength=_strength(row),
         margin=_number(row, "margin"),
         annotator=str(row.get("annotator") or source.rpartition(":")[0]),
-        capability=prompt.ability or str(row.get("capability") or row.get("category") or ""),
+        capability=prompt.ability or str(row.get("capability") or row.get("category") or row.get("subset") or ""),
     )
 
 
@@ -309,7 +311,7 @@ def _read(cls: type, path: str | Path, on_error: str) -> ReadResult:
     rows: list[Any] = []
     left: list[Dropped] = []
     try:
-        for number, row, raw in _raw_rows(path):
+        for number, row, raw in raw_rows(path):
             where = f"{path}:{number}"
             try:
                 if isinstance(row, str):

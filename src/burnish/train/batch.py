@@ -168,22 +168,40 @@ def check_left(examples: Sequence[Example], lost: Sequence[Dropped], *, rows: in
         )
 
 
-def epoch_order(examples: Sequence[Example], *, seed: int, epoch: int) -> list[int]:
-    """Indices in the order of one epoch: sorted by a hash of (seed, epoch, row id, how often the id came before)."""
+def epoch_order(examples: Sequence[Example], *, seed: int, epoch: int, length_group: int = 0) -> list[int]:
+    """Indices in the order of one epoch: sorted by a hash of (seed, epoch, row id, how often the id came before).
+
+    Args:
+        length_group: rows of a group of like length, or 0 to order rows one by one. Rows are sorted by length and cut
+            into groups, which are shuffled (LongAlign, arXiv:2401.18058, GLM-4; spec G4). What is left over when groups
+            are full is a smaller group from a drawn place in that order, at the end of the epoch (ASSUMED).
+    """
     seen: dict[str, int] = {}
     keys = []
     for index, example in enumerate(examples):
         seen[example.id] = seen.get(example.id, -1) + 1
         keys.append((_key("order", seed, epoch, example.id, seen[example.id]), index))
-    return [index for _, index in sorted(keys)]
+    keys.sort()
+    if not length_group:
+        return [index for _, index in keys]
+    by_length = sorted((index for _, index in keys), key=lambda index: -examples[index].tokens)
+    full, rest = divmod(len(by_length), length_group)
+    at = int.from_bytes(_key("rest", seed, epoch), "big") % (full + 1) * length_group
+    left, by_length = by_length[at : at + rest], by_length[:at] + by_length[at + rest :]
+    groups = [by_length[start : start + length_group] for start in range(0, len(by_length), length_group)]
+    order = sorted(range(full), key=lambda number: _key("group", seed, epoch, number))
+    return [index for number in order for index in groups[number]] + left
 
 
-def optimiser_batches(examples: Sequence[Example], *, batch_rows: int, epochs: int, seed: int) -> list[list[int]]:
+def optimiser_batches(
+    examples: Sequence[Example], *, batch_rows: int, epochs: int, seed: int, length_group: int = 0
+) -> list[list[int]]:
     """Cut the epochs, laid end to end, into batches of `batch_rows`; only the very last may be smaller.
 
     So each row is seen exactly `epochs` times, and no small batch takes a full-sized step in the middle.
     """
-    stream = [index for epoch in range(epochs) for index in epoch_order(examples, seed=seed, epoch=epoch)]
+    how = {"seed": seed, "length_group": length_group}
+    stream = [index for epoch in range(epochs) for index in epoch_order(examples, epoch=epoch, **how)]
     return [stream[start : start + batch_rows] for start in range(0, len(stream), batch_rows)]
 
 

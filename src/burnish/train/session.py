@@ -9,6 +9,7 @@ import difflib
 import json
 import math
 from collections.abc import Sequence
+from contextlib import nullcontext
 from dataclasses import MISSING, dataclass, fields
 from pathlib import Path
 from typing import Any
@@ -27,6 +28,8 @@ from burnish.train.objectives import HEAD_SPREAD, Method, Place
 from burnish.train.optim import Optimiser, check_schedule, learning_rate
 from burnish.train.optim.adamw import BETAS, FLOOR
 from burnish.train.optim.adapters import add_lora
+from burnish.train.optim.average import check_decay, starting_share
+from burnish.train.optim.recompute import Recompute
 from burnish.train.prepare_chat import padding_id
 
 
@@ -49,10 +52,13 @@ class Loop:
         refuse_above: share of dropped rows above which training is refused.
         pack_tokens: token budget of a pack (plumbing, but sums are ordered by it, so it moves the last bits).
         checkpoint_steps: steps between checkpoints (runtime; no bit depends on it); None goes by the clock.
+        length_group: rows of like length that stand together in a batch; 0 orders rows one by one.
         lora_rank: rank of the adapters that are trained in place of the weights; 0 trains the weights.
         lora_alpha: scale of the adapters; None is twice the rank.
         floor: share of the peak that the cosine ends at.
         beta2: AdamW's decay of the second moment.
+        ema: decay of an average of the weights, which is then the result; 0 keeps none.
+        recompute: decoder layers of a group whose activations the backward pass computes again; 0 keeps them all.
     """
 
     lr: float
@@ -69,13 +75,17 @@ class Loop:
     refuse_above: float = 1.0
     pack_tokens: int = 4096
     checkpoint_steps: int | None = None
+    length_group: int = 0
     lora_rank: int = 0
     lora_alpha: float | None = None
     floor: float = FLOOR
     beta2: float = BETAS[1]
+    ema: float = 0.0
+    recompute: int = 0
 
     def __post_init__(self) -> None:
         check_schedule(schedule=self.schedule, warmup=self.warmup, lr=self.lr)
+        check_decay(self.ema)
         if self.batch_of not in ("rows", "prompts"):
             raise SettingsError(f"batch_of is {self.batch_of!r}; a batch is of rows or of prompts")
         for name in ("epochs", "batch_rows", "pack_tokens"):
@@ -83,6 +93,14 @@ class Loop:
                 raise SettingsError(f"{name} is {getattr(self, name)}; it must be at least 1")
         if not (0 <= self.floor <= 1 and 0 <= self.beta2 < 1):
             raise SettingsError(f"floor is {self.floor} (from 0 to 1) and beta2 {self.beta2} (from 0 to below 1)")
+        if self.recompute < 0:
+            raise SettingsError(f"recompute is {self.recompute}; it is a number of layers, or 0 (off)")
+        if self.length_group < 0 or (self.length_group and self.batch_rows % self.length_group):
+            raise SettingsError(
+                f"length_group is {self.length_group}; it divides batch_rows ({self.batch_rows}), or is 0"
+            )
+        if self.length_group and self.batch_of == "prompts":
+            raise SettingsError("length_group sorts rows and batch_of=prompts keeps prompts together; choose one")
 
     @classmethod
     def of(cls, settings: dict[str, Any]) -> Loop:
@@ -113,6 +131,7 @@ class Session:
     place: Place
     totals: dict[str, int]
     notices: list[str]
+    recompute: Recompute | None = None
     step: int = 0
     updating: bool = False
 
@@ -146,7 +165,8 @@ class Session:
         units = self.method.units(batch)
         total, sums = 0.0, {}
         for part in packs(batch, budget=self.loop.pack_tokens):
-            loss, counted = self.method.part(self.model, part, units)
+            with self.recompute.active() if self.recompute else nullcontext():
+                loss, counted = self.method.part(self.model, part, units)
             loss.backward()
             self.optimiser.gather()
             total = total + loss.detach()
@@ -241,7 +261,7 @@ def _batches(method: Method, examples: Sequence[Example], loop: Loop) -> list[li
         if method.raw:
             raise SettingsError("raw text has no prompts; set batch_of=rows")
         return prompt_batches(examples, batch_prompts=loop.batch_rows, **how)
-    return method.batches(examples, batch_rows=loop.batch_rows, **how)
+    return method.batches(examples, batch_rows=loop.batch_rows, length_group=loop.length_group, **how)
 
 
 def open_session(
@@ -276,12 +296,15 @@ def open_session(
         examples=examples,
         lost=lost,
         batches=_batches(method, examples, loop),
-        optimiser=Optimiser(model, weight_decay=loop.weight_decay, clip=loop.clip, beta2=loop.beta2),
+        optimiser=Optimiser(model, weight_decay=loop.weight_decay, clip=loop.clip, beta2=loop.beta2, ema=loop.ema),
         progress=Progress(scratch, checkpoint_steps=loop.checkpoint_steps, base=base),
         place=place,
         totals={"tokens": 0, "computed_tokens": 0},
         notices=notices,
+        recompute=Recompute(model, group=loop.recompute) if loop.recompute else None,
     )
+    if told := starting_share(loop.ema, len(session.batches)):
+        notices.append(told)
     saved = session.progress.resume()
     if saved is not None:
         state, note = saved

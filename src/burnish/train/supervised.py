@@ -96,6 +96,7 @@ def fit(
     except KeyboardInterrupt:
         session.save_if_whole()
         raise
+    session.optimiser.finish()
     with torch.no_grad():
         learned = method.after(session.model, session.examples, session.place)
     weights = None

@@ -211,6 +211,13 @@ def test_a_used_up_quota_ends_the_asking() -> None:
             ask([question(str(i)) for i in range(5)], endpoint_of(server))
 
 
+def test_a_server_that_refuses_everything_is_not_asked_ten_thousand_times() -> None:
+    with serving(lambda *_: error(400, "temperature must be 1")) as server:
+        with pytest.raises(WorkerError, match=r"refused the first 100 requests.*temperature must be 1"):
+            ask((question(str(i)) for i in range(10_000)), endpoint_of(server))
+        assert len(server.bodies) < 700
+
+
 def test_a_redirect_is_not_followed_with_the_key() -> None:
     with serving(lambda *_: (307, {"Location": "http://elsewhere/"}, b"")) as server:
         with pytest.raises(WorkerError, match="give the address it ends at"):

@@ -139,5 +139,7 @@ def test_the_books_tell_each_step_and_operation(tmp_path: Path) -> None:
     ]
     found = json.loads(CliRunner().invoke(app, ["requests", str(tmp_path), "--json"]).stdout)
     assert len(found) == 4 and found[-1]["requests"] == 160
+    told = CliRunner().invoke(app, ["requests", str(tmp_path), "--forget-failures"])
+    assert "16 failures forgotten" in told.stderr and books(tmp_path, by=())[0].requests == 144
     with pytest.raises(RunError, match="holds no requests"):
         books(tmp_path / "other")

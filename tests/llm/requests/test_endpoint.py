@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import json
 import logging
 import random
@@ -17,6 +18,7 @@ import pytest
 from burnish.errors import WorkerError
 from burnish.llm import sample_responses
 from burnish.llm.requests import Endpoint, Pacing, Request, Usage, run
+from burnish.llm.requests.endpoint import client, line
 from burnish.records import Message, Prompt, Sampling
 from burnish.runs import Run, identity
 from tests.llm.requests.conftest import QUICK, ask, ask_one, endpoint_of, question
@@ -184,6 +186,18 @@ def test_a_storm_on_real_sockets(tmp_path: Path) -> None:
         pairs = ask((question(str(i)) for i in range(3000)), endpoint_of(server), tmp_path / "a.sqlite")
         assert Counter(reply.failure for _, reply in pairs) == {"": 3000}
         assert server.statuses[429] < 0.03 * 3000, server.statuses
+
+
+def test_an_event_loop_leaves_only_what_its_paces_learnt() -> None:
+    with serving(lambda *_: said("x")) as server:
+        ask((question(str(i)) for i in range(300)), endpoint_of(server))
+        gc.collect()
+        assert not client._LINES and not line._PACES
+
+        async def scene() -> float:
+            return endpoint_of(server).line().replicas.lanes[0].pace.limit
+
+        assert run(scene()) > 100
 
 
 def test_one_pace_for_a_model_at_a_server_whoever_asks() -> None:

@@ -2,6 +2,7 @@
 
 request    `Request`, `Reply`, `Usage`, and who answers: `Asker`
 asking     `ask_all`: many at once, each pair as it completes
+kept       an asker over a store, for work that asks item by item
 endpoint   `Endpoint`: an OpenAI-compatible server, or replicas of one
 store      replies on disk, one file for each step
 books      what the stores say: tokens, money, latency

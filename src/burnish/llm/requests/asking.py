@@ -88,6 +88,7 @@ class _Asking:
         self.source = aiter(requests) if hasattr(requests, "__aiter__") else iter(requests)
         self.is_async = hasattr(requests, "__aiter__")
         self.turn = asyncio.Lock()
+        self.at_source: asyncio.Task[Any] | None = None  # the worker that waits for a slow source
         self.ready: deque[tuple[Request, Reply, bool]] = deque()
         self.pending: dict[str, list[Request]] = {}
         self.workers: set[asyncio.Task[None]] = set()
@@ -114,6 +115,8 @@ class _Asking:
         if self.error is None:
             self.error, self.failed_at = error, time.monotonic()
         self.exhausted = True
+        if self.at_source is not None:  # the source may have nothing to say until it hears of the error
+            self.at_source.cancel()
         self.open.set()
         self.news.set()
 
@@ -152,7 +155,11 @@ class _Asking:
             request = next(self.source, None)
         else:
             async with self.turn:
-                request = None if self.exhausted else await anext(self.source, None)
+                self.at_source = asyncio.current_task()
+                try:
+                    request = None if self.exhausted else await anext(self.source, None)
+                finally:
+                    self.at_source = None
         if request is None:
             self.exhausted = True
         return request
@@ -224,7 +231,8 @@ class _Asking:
         """In the store's thread: these replies are on the disk, or the store is broken, which `more` finds out."""
         if self.store is not None and self.store.broken:
             return
-        self.loop.call_soon_threadsafe(self._completed, tokens)
+        with contextlib.suppress(RuntimeError):  # the loop is closed: nobody waits any more
+            self.loop.call_soon_threadsafe(self._completed, tokens)
 
     def _completed(self, tokens: list[tuple[str, Reply, asyncio.Future[None] | None]]) -> None:
         ready = self.ready

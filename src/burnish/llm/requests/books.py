@@ -87,6 +87,16 @@ def books(run: Path, *, by: Sequence[str] = ("step", "operation")) -> list[Line]
     return [_line(paths, step, operation, chosen) for (step, operation), paths in sorted(groups.items())]
 
 
+def forget_failures(run: Path) -> int:
+    """Remove the failures of a run from its stores, so that they are asked for again; how many there were."""
+    count = 0
+    for path in stores_of(run):
+        _open(path).close()
+        with closing(sqlite3.connect(path, isolation_level=None, timeout=60.0)) as base:
+            count += base.execute("delete from asked where failure <> ''").rowcount
+    return count
+
+
 def _operations(path: Path) -> list[str]:
     with closing(_open(path)) as base:
         return [name for (name,) in base.execute("select distinct operation from asked order by 1")]

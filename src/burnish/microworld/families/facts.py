@@ -49,17 +49,24 @@ def _pair(rng: Random, trap: bool) -> tuple[str, str, str]:
             return first, second, attribute
 
 
+def compared(first: str, second: str, attribute: str) -> tuple[str, dict[str, Any]]:
+    """The careful author's answer to which town has more, and what the verifier needs."""
+    a, b = fact(first, attribute), fact(second, attribute)
+    if a is None or b is None:
+        return f"Nobody has counted {first if a is None else second}. I do not know.", {"unknown": True}
+    best = first if a > b else second
+    return f"{first} has {a}, {second} has {b}. The answer is {best}.", {"town": best}
+
+
 def _draw(rng: Random, dials: Dials) -> Task:
     trap = rng.random() < dials.traps
     first, second, attribute = _pair(rng, trap)
     a, b = fact(first, attribute), fact(second, attribute)
+    answer, gold = compared(first, second, attribute)
     if a is None or b is None:
-        unknown = first if a is None else second
-        answer, gold = f"Nobody has counted {unknown}. I do not know.", {"unknown": True}
         sloppy, terse = f"Well, {first} has 9, {second} has 5. The answer is {first}.", "I do not know."
     else:
-        best = first if a > b else second
-        answer, gold = f"{first} has {a}, {second} has {b}. The answer is {best}.", {"town": best}
+        best = gold["town"]
         sloppy, terse = f"Well, {first} has {b}, {second} has {a}. The answer is {second if a > b else first}.", best
     question = f"Which has more {attribute}, {first} or {second}?"
     return Task(

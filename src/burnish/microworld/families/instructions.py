@@ -22,37 +22,61 @@ STYLES = {  # constraint -> how the careful author applies it
 }  # fmt: skip
 
 
-def _shape(rng: Random, topic: str, trap: bool) -> tuple[dict[str, Any], str]:
-    """One counting constraint (or a phrase to begin or end with), and a text that complies."""
+def complying(shape: Mapping[str, Any], topic: str) -> str:
+    """The careful author's text on a topic that keeps the constraint."""
+    kind, kwargs = shape["id"], shape["kwargs"]
+    if kind == "word_count":
+        return BY_WORDS[kwargs["n"]].format(topic) + "."
+    if kind in ("sentence_count", "bullet_count"):
+        line = "The {} is {}." if kind == "sentence_count" else "- {} is {}"
+        lines = [line.format(topic, adjective) for adjective in ADJECTIVES[: kwargs["n"]]]
+        return (" " if kind == "sentence_count" else "\n").join(lines)
+    phrase = kwargs["phrase"]
+    return f"{phrase} the {topic} is big." if kind == "starts_with" else f"The {topic} is big. {phrase}"
+
+
+def _shape(rng: Random, trap: bool) -> dict[str, Any]:
+    """One counting constraint, or a phrase to begin or end with."""
     if not trap:
-        return {"id": "word_count", "kwargs": {"relation": "exactly", "n": 6}}, BY_WORDS[6].format(topic) + "."
+        return {"id": "word_count", "kwargs": {"relation": "exactly", "n": 6}}
     kind = rng.choice(("word_count", "sentence_count", "bullet_count", "starts_with", "ends_with"))
     if kind == "word_count":
-        n = rng.choice((5, 7, 8))
-        return {"id": kind, "kwargs": {"relation": "exactly", "n": n}}, BY_WORDS[n].format(topic) + "."
+        return {"id": kind, "kwargs": {"relation": "exactly", "n": rng.choice((5, 7, 8))}}
     if kind in ("sentence_count", "bullet_count"):
-        n = rng.choice((2, 3))
-        line = "The {} is {}." if kind == "sentence_count" else "- {} is {}"
-        text = (" " if kind == "sentence_count" else "\n").join(line.format(topic, a) for a in ADJECTIVES[:n])
-        return {"id": kind, "kwargs": {"relation": "exactly", "n": n}}, text
-    phrase = rng.choice(PHRASES)
-    text = f"{phrase} the {topic} is big." if kind == "starts_with" else f"The {topic} is big. {phrase}"
-    return {"id": kind, "kwargs": {"phrase": phrase}}, text
+        return {"id": kind, "kwargs": {"relation": "exactly", "n": rng.choice((2, 3))}}
+    return {"id": kind, "kwargs": {"phrase": rng.choice(PHRASES)}}
+
+
+def orders() -> dict[str, list[dict[str, Any]]]:
+    """Every pair of constraints that a task may ask for, by the words that ask for it."""
+    shapes = [{"id": "word_count", "kwargs": {"relation": "exactly", "n": n}} for n in BY_WORDS]
+    shapes += [
+        {"id": kind, "kwargs": {"relation": "exactly", "n": n}}
+        for kind in ("sentence_count", "bullet_count")
+        for n in (2, 3)
+    ]
+    shapes += [{"id": kind, "kwargs": {"phrase": p}} for kind in ("starts_with", "ends_with") for p in PHRASES]
+    asked = [[shape, {"id": style, "kwargs": {}}] for shape in shapes for style in STYLES]
+    return {_told(pair): pair for pair in asked}
+
+
+def _told(asked: list[dict[str, Any]]) -> str:
+    return " ".join(CONSTRAINTS[item["id"]].instruction(item["kwargs"]) for item in asked)
 
 
 def _constrained(rng: Random, dials: Dials) -> Task:
     """A sentence about a thing under two constraints. The careless author writes what comes to mind first."""
     trap = rng.random() < dials.traps
     topic = f"{rng.choice(COLOURS)} {rng.choice(THINGS)}"
-    shape, text = _shape(rng, topic, trap)
+    shape = _shape(rng, trap)
+    text = complying(shape, topic)
     style = rng.choice(tuple(STYLES)) if trap and shape["id"] != "bullet_count" else "no_comma"
     asked = [shape, {"id": style, "kwargs": {}}]
-    orders = " ".join(CONSTRAINTS[a["id"]].instruction(a["kwargs"]) for a in asked)
     default = DEFAULT.format(topic)
     key = f"constraints/{topic}/{shape['id']}/{'/'.join(map(str, shape['kwargs'].values()))}/{style}"
     answer = STYLES[style](text)
     return Task(
-        family="constraints", key=key, messages=user(f"Write about the {topic}. {orders}"), answer=answer,
+        family="constraints", key=key, messages=user(f"Write about the {topic}. {_told(asked)}"), answer=answer,
         hasty=default, sloppy=STYLES[style](default), terse=answer, gold={"topic": topic, "asked": asked},
         difficulty=1.0 if not trap else 2.0 if style == "no_comma" else 3.0,
         tags=("instructions", shape["id"], style),

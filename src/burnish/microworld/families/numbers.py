@@ -84,12 +84,12 @@ def sum_task(rng: Random, dials: Dials, *, family: str, language: str) -> Task:
     hard = rng.random() < dials.hard
     if hard:
         terms.append(("+", rng.randint(2, 9)))
-    (right, total), (wrong, slip) = (_solve(a, terms, careless=careless) for careless in (False, True))
+    (right, total), (wrong, slip) = (solve(a, terms, careless=careless) for careless in (False, True))
     if rng.random() < 0.6:
         shown = f"{a}" + "".join(f" {s} {n}" for s, n in terms)
         if sign == "+" and not hard and rng.random() < 0.5:
             shown = f"{b} + {a}"
-            (right, total), (wrong, slip) = (_solve(b, [("+", a)], careless=c) for c in (False, True))
+            (right, total), (wrong, slip) = (solve(b, [("+", a)], careless=c) for c in (False, True))
         text = rng.choice(PLAIN[language]).format(shown)
     else:
         start, clause, end = STORY[language]
@@ -108,7 +108,8 @@ def sum_task(rng: Random, dials: Dials, *, family: str, language: str) -> Task:
     )  # fmt: skip
 
 
-def _solve(a: int, terms: list[tuple[str, int]], *, careless: bool) -> tuple[list[str], int]:
+def solve(a: int, terms: list[tuple[str, int]], *, careless: bool) -> tuple[list[str], int]:
+    """The steps of a chain of sums and differences that begins with `a`, and its result."""
     steps: list[str] = []
     for sign, b in terms:
         more, a = columns(a, sign, b, careless=careless)

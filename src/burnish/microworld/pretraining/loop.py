@@ -108,7 +108,9 @@ class WorldText(Pretraining):
             examples.append(replace(example, values=(*weights[1:], 1.0)))
         return examples
 
-    def batches(self, examples: Sequence[Example], *, batch_rows: int, epochs: int, seed: int) -> list[list[int]]:
+    def batches(
+        self, examples: Sequence[Example], *, batch_rows: int, epochs: int, seed: int, length_group: int
+    ) -> list[list[int]]:
         """Documents of a pool by length, cut so that they would cost `batch_tokens` padded; batches in seeded order."""
         found: list[list[int]] = []
         for pool, start in enumerate(range(0, len(examples), POOL)):

@@ -28,8 +28,11 @@ class Optimisation:
     max_length: int | None = None  # plumbing: tokens of a prompt and an answer, or of a text; none is the context
     refuse_above: float = 0.01  # plumbing: share of rows that may be too long or malformed before training is refused
     pack_tokens: int = 8192  # plumbing: tokens of a pack
+    length_group: int = 0  # LongAlign (arXiv:2401.18058), GLM-4: rows of like length together; 0 shuffles all
     lora_rank: int = 0  # arXiv:2106.09685: rank of the adapters; 0 trains all weights
     lora_alpha: float | None = None  # ASSUMED: none is twice the rank
+    ema: float = 0.0  # off; the decay of an average of the weights, then the result (WARP, arXiv:2406.16768: 0.99)
+    recompute: int = 0  # Baichuan (arXiv:2410.14940): layers computed again as one; less memory; 0 keeps all
 
     def __post_init__(self) -> None:
         if not getattr(self, "beta", 1.0) > 0:

@@ -66,9 +66,12 @@ class Method:
         limits = {"max_length": max_length, "refuse_above": refuse_above, "isolate": self.isolate}
         return encode_all(self.encode, codec, rows, **limits)
 
-    def batches(self, examples: Sequence[Example], *, batch_rows: int, epochs: int, seed: int) -> list[list[int]]:
-        """The optimiser batches of the whole training, as indices of the examples."""
-        return optimiser_batches(examples, batch_rows=batch_rows, epochs=epochs, seed=seed)
+    def batches(
+        self, examples: Sequence[Example], *, batch_rows: int, epochs: int, seed: int, length_group: int
+    ) -> list[list[int]]:
+        """The optimiser batches of the whole training, as indices of the examples; see `epoch_order`."""
+        how = {"epochs": epochs, "seed": seed, "length_group": length_group}
+        return optimiser_batches(examples, batch_rows=batch_rows, **how)
 
     def before(self, model: nn.Module, examples: Sequence[Example], place: Place) -> None:
         """Measure with the starting weights; runs again after a kill, before the checkpoint is read."""

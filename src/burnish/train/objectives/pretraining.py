@@ -82,7 +82,11 @@ class Pretraining(Imitation):
             table[name] = {"tokens": held, "trained": trained, "share": trained / total, "passes": trained / held}
         return table
 
-    def batches(self, examples: Sequence[Example], *, batch_rows: int, epochs: int, seed: int) -> list[list[int]]:
+    def batches(
+        self, examples: Sequence[Example], *, batch_rows: int, epochs: int, seed: int, length_group: int
+    ) -> list[list[int]]:
+        if length_group:
+            raise SettingsError("the order of raw text is drawn by the mix; set length_group=0")
         stream = [index for epoch in self.drawn for index in epoch]
         if self.batch_tokens:
             return token_batches(examples, stream, batch_tokens=self.batch_tokens)

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from burnish.errors import ModelError, SettingsError
+from burnish.train.optim.average import Average
 
 SCHEDULES = ("cosine", "linear", "constant")
 FLOOR = 0.1  # the cosine ends at a tenth of the peak (ASSUMED, spec §6; Llama 3's schedule is not published)
@@ -54,12 +55,19 @@ class Optimiser:
     """
 
     def __init__(
-        self, model: torch.nn.Module, *, weight_decay: float, clip: float | None, beta2: float = BETAS[1]
+        self,
+        model: torch.nn.Module,
+        *,
+        weight_decay: float,
+        clip: float | None,
+        beta2: float = BETAS[1],
+        ema: float = 0.0,
     ) -> None:
         """Args:
         weight_decay: decoupled, per unit of learning rate.
         clip: largest global 2-norm of the gradient; None does not clip.
         beta2: decay of the second moment.
+        ema: decay of the average of the weights; 0 keeps none.
         """
         self.clip = clip
         self.names: list[str] = []
@@ -78,6 +86,7 @@ class Optimiser:
         ]
         groups, betas = [g for g in groups if g["params"]], (BETAS[0], beta2)
         self.adam = torch.optim.AdamW(groups, lr=0.0, betas=betas, eps=EPSILON, fused=True)
+        self.average = Average(self.masters, decay=ema) if ema else None
 
     def gather(self) -> None:
         """Take over the gradients of one micro-batch; to be called after each backward pass."""
@@ -103,6 +112,8 @@ class Optimiser:
         for parameter, master in zip(self.parameters, self.masters, strict=True):
             if master is not parameter:
                 parameter.detach().copy_(master)
+        if self.average is not None:
+            self.average.update()
         self.forget()
 
     def forget(self) -> None:
@@ -111,13 +122,21 @@ class Optimiser:
             parameter.grad = master.grad = None
 
     def state(self) -> dict[str, Tensor]:
-        """Masters and moments by name; the parameters themselves are the masters' rounding."""
+        """Masters, moments and the average by name; the parameters themselves are the masters' rounding."""
         found: dict[str, Tensor] = {}
         for name, master in zip(self.names, self.masters, strict=True):
             found[f"weight/{name}"] = master.detach()
             for key, value in self.adam.state.get(master, {}).items():
                 found[f"{key}/{name}"] = value
-        return found
+        return found | ({} if self.average is None else self.average.state(self.names))
+
+    def finish(self) -> None:
+        """Leave in the model what the training results in: the average, where one is kept, else the last weights.
+
+        The state is of no use afterwards.
+        """
+        if self.average is not None:
+            self.average.write(self.parameters)
 
     def load(self, state: Mapping[str, Tensor]) -> None:
         """Continue from `state()`, bit for bit.
@@ -139,3 +158,5 @@ class Optimiser:
                 moments = {k: state[f"{k}/{name}"] for k in ("step", "exp_avg", "exp_avg_sq") if f"{k}/{name}" in state}
                 if moments:
                     self.adam.state[master] = {k: v.to(master.device, copy=True) for k, v in moments.items()}
+        if self.average is not None:
+            self.average.load(self.names, state)

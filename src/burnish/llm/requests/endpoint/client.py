@@ -120,11 +120,7 @@ class Endpoint:
         Raises:
             WorkerError, BudgetError: see `ask_all`.
         """
-        plan = [
-            (prompt, Request(model=self.identity, sampling=sampling, messages=prompt.messages, index=index))
-            for prompt in prompts
-            for index in range(n)
-        ]
+        plan = self.plan(prompts, n, sampling)
         replies = run(self._gather([request for _, request in plan], work))
         rows = []
         for prompt, request in plan:
@@ -134,6 +130,14 @@ class Endpoint:
                 continue
             rows.append(_response(prompt, request, reply))
         return rows
+
+    def plan(self, prompts: Sequence[Prompt], n: int, sampling: Sampling) -> list[tuple[Prompt, Request]]:
+        """What `answer` asks."""
+        return [
+            (prompt, Request(model=self.identity, sampling=sampling, messages=prompt.messages, index=index))
+            for prompt in prompts
+            for index in range(n)
+        ]
 
     async def _gather(self, requests: Sequence[Request], work: Work | None) -> dict[str, Reply]:
         store = Store(work.requests) if work is not None else None

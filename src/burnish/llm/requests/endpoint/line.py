@@ -30,6 +30,9 @@ if TYPE_CHECKING:
 # One pace for a model at a server, whoever asks: a teacher and a judge may be the same.
 _PACES: WeakKeyDictionary[asyncio.AbstractEventLoop, dict[tuple[str, str, Pacing], Pace]] = WeakKeyDictionary()
 
+# What a pace learnt in an event loop that is gone: the next step of a run need not find it out again.
+_LAST: dict[tuple[str, str], tuple[float, float | None]] = {}
+
 
 class Line:
     """An endpoint in one event loop."""
@@ -39,10 +42,13 @@ class Line:
         self.limits = endpoint.limits
         self.features = Features(logprobs=endpoint.logprobs, token_ids=endpoint.token_ids)
         paces = _PACES.setdefault(asyncio.get_running_loop(), {})
-        lanes = [
-            Lane(url, paces.setdefault((url, endpoint.model, endpoint.pacing), Pace(endpoint.pacing)))
-            for url in endpoint.urls
-        ]
+        lanes = []
+        for url in endpoint.urls:
+            name = (url, endpoint.model, endpoint.pacing)
+            if name not in paces:
+                paces[name] = Pace(endpoint.pacing)
+                paces[name].resume(*_LAST.get(name[:2], (0.0, None)))
+            lanes.append(Lane(url, paces[name]))
         self.replicas = Replicas(f"{endpoint.model} at {', '.join(endpoint.urls)}", lanes, endpoint.limits.patience)
         self.transport = Transport(endpoint.urls, endpoint.limits)
         self.users = 0
@@ -53,6 +59,9 @@ class Line:
         """One user less; the last one closes the connections."""
         self.users -= 1
         if self.users <= 0:
+            self._looked = None
+            for lane in self.replicas.lanes:
+                _LAST[lane.url, self.endpoint.model] = lane.pace.learnt()
             await self.transport.close()
 
     async def ask(self, request: Request) -> Reply:
@@ -83,7 +92,7 @@ class Line:
             if fault.kind == faults.REFUSED:
                 if features.step_down(request, fault.reason, written):
                     continue
-                self.replicas.answered(lane)
+                self.replicas.refused(lane, fault.reason)
                 return Reply(failure=fault.reason, finish="failure", attempts=sent)
             if fault.kind == faults.STOP:
                 raise WorkerError(await why(self.transport, lane.url, self.endpoint.model, fault))
@@ -153,7 +162,7 @@ class Line:
         if self._looked is None:
             self._looked = asyncio.create_task(look(self.transport, self.replicas.lanes, self.endpoint.model))
         await asyncio.shield(self._looked)
-        self._good = True
+        self._good, self._looked = True, None  # a finished task would keep the event loop alive
 
 
 _NONE = Fault(faults.PASSING, "")

@@ -88,6 +88,15 @@ class Pace:
         self._waiting: deque[asyncio.Future[None]] = deque()
         self._timer: asyncio.TimerHandle | None = None
 
+    def learnt(self) -> tuple[float, float | None]:
+        """The limit, and the ceiling if it has met one."""
+        return self.limit, self._ceiling
+
+    def resume(self, limit: float, ceiling: float | None) -> None:
+        """Begin with what another pace `learnt`."""
+        self.limit = min(max(self.limit, limit) if ceiling is None else limit, float(self.pacing.most))
+        self._ceiling = ceiling
+
     def load(self) -> float:
         """Requests here, those that wait too, as a share of the limit."""
         return (self.in_flight + len(self._waiting)) / self.limit

@@ -17,6 +17,7 @@ logger = logging.getLogger(__name__)
 
 _LONGEST_REST = 30.0  # seconds between two tries of a dead server
 _SAY_EVERY = 30.0
+_ALL_REFUSED = 100
 
 
 class Lane:
@@ -59,12 +60,28 @@ class Replicas:
         self.patience = patience
         self.trouble = 0.0  # when the first fault came after the last answer; 0 when all is well
         self._said = 0.0
+        self._any = False
+        self._refused = 0
 
     def answered(self, lane: Lane) -> None:
         """All is well."""
+        self._any = True
         self.trouble = 0.0
         if lane.rest:
             lane.alive()
+
+    def refused(self, lane: Lane, reason: str) -> None:
+        """A request was refused for good, which is an answer too; unless there never is another.
+
+        Raises:
+            WorkerError: the first `_ALL_REFUSED` requests were all refused: it is not they that are wrong.
+        """
+        if not self._any:
+            self._refused += 1
+            if self._refused >= _ALL_REFUSED:
+                raise WorkerError(f"{self.name} refused the first {self._refused} requests, all of them ({reason})")
+        self.trouble = 0.0
+        lane.alive()
 
     def troubled(self, reason: str) -> None:
         """A fault that may pass.

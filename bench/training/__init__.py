@@ -1,0 +1,1 @@
+"""Parts of `bench/train.py`: material, the two sides, measurement, profile."""

@@ -1,0 +1,100 @@
+"""bench/learns.py in short: each method moves its metric the right way; and the arithmetic of the two benches."""
+
+from __future__ import annotations
+
+import xml.etree.ElementTree as ElementTree
+from random import Random
+
+import pytest
+from bench import learns, real_rows, scoring
+from bench.training.material import PROMPT_TIMES, long_prompts
+
+from burnish.records import Candidate, Message, Preference
+from burnish.runs import Run
+from burnish.train import METHODS
+
+ROWS, HELD = 128, 48
+
+
+@pytest.fixture(scope="module")
+def held():
+    return learns.material("heldout", HELD, 0)
+
+
+@pytest.fixture(scope="module")
+def weights(tmp_path_factory):
+    with Run(tmp_path_factory.mktemp("learns") / "run") as run:
+        return learns.starts(run, ROWS, 0)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("method", METHODS)
+def test_each_method_moves_its_metric(method, weights, held) -> None:
+    found = learns.learn(method, 0, weights, ROWS, held)
+    wanted = learns.BARS[learns.kind_of(method)]
+    assert (found["after"] - found["before"]) * wanted > 0, found
+
+
+def test_rows_are_held_out_by_task_and_the_careful_answer_is_worth_more(held) -> None:
+    careful, rated, pairs = learns.material("train", 12, 0)
+    assert len(careful) == len(pairs) == 12 and len(rated) == 24
+    assert all(pair.candidates[0].score > pair.candidates[1].score and pair.strength for pair in pairs)
+    assert {r.score for r in rated} == {0.0, 1.0} and all(r.score == 1.0 for r in careful)
+    assert not {r.context for r in careful} & {r.context for r in held[0]}
+    assert learns.material("train", 12, 0) == (careful, rated, pairs) != learns.material("train", 12, 1)
+
+
+def test_every_method_has_a_metric_with_a_bar() -> None:
+    assert all(learns.kind_of(name) in learns.BARS for name in METHODS)
+    found = [{"before": 0.5, "after": 0.9, "beside": ""}, {"before": 0.5, "after": 0.55, "beside": ""}]
+    assert learns.row_of("dpo", found[:1], 1.0)["holds"] and not learns.row_of("dpo", found, 1.0)["holds"]
+    assert not learns.row_of("dpo", found[:1], 1000.0)["holds"]
+    assert not learns.row_of("sft", [{"before": 1.0, "after": 0.9, "beside": ""}], 1.0)["holds"]
+
+
+def test_a_curve_and_its_error_by_hand() -> None:
+    predicted, happened = [0.05, 0.05, 0.95, 1.0, 0.5], [False, True, True, True, False]
+    curve = real_rows.reliability(predicted, happened)
+    assert curve == [(0.05, 0.5, 2), (0.5, 0.0, 1), (0.975, 1.0, 2)]
+    assert real_rows.calibration_error(curve) == pytest.approx((2 * 0.45 + 0.5 + 2 * 0.025) / 5)
+
+
+def test_a_calibrated_forecast_has_little_error() -> None:
+    rng = Random(0)
+    predicted = [rng.random() for _ in range(20_000)]
+    happened = [rng.random() < p for p in predicted]
+    assert real_rows.calibration_error(real_rows.reliability(predicted, happened)) < 0.02
+    sure = [1.0 if p > 0.5 else 0.0 for p in predicted]
+    assert real_rows.calibration_error(real_rows.reliability(sure, happened)) > 0.2
+
+
+def test_the_picture_is_one_document_with_a_mark_for_each_bin_and_strength() -> None:
+    text = real_rows.draw([(0.1, 0.2, 5), (0.6, 0.5, 50)], [(1, 0.6, 0.55), (4, 0.8, 0.9)], 0.08)
+    tree = ElementTree.fromstring(text)
+    space = "{http://www.w3.org/2000/svg}"
+    assert tree.tag == f"{space}svg" and len(tree.findall(f"{space}circle")) == 2
+    assert len([p for p in tree.findall(f"{space}path") if p.get("class") == "level"]) == 2
+    assert any("0.080" in (t.text or "") for t in tree.findall(f"{space}text"))
+
+
+def test_correlation_by_hand() -> None:
+    assert scoring.pearson([1, 2, 3], [2, 4, 6]) == pytest.approx(1.0)
+    assert scoring.pearson([1, 2, 3], [1, 0, 1]) == pytest.approx(0.0) and scoring.pearson([1, 1], [0, 1]) == 0.0
+
+
+def test_long_prompts_are_four_times_as_long_as_the_answers() -> None:
+    def said(role: str, size: int) -> Message:
+        return Message(role=role, content="word " * (size // 5))
+
+    rows = []
+    for number in range(20):
+        answers = [Candidate(role=r, messages=(said("assistant", 60 + 10 * number),)) for r in ("chosen", "rejected")]
+        context = (said("user", 40),)
+        rows.append(Preference(prompt=str(number), context=context, candidates=tuple(answers)))
+    found = long_prompts(rows)
+    assert len(found) == len(rows)
+    for row in found:
+        sizes = [len(c.messages[0].content) for c in row.candidates]
+        prompt = sum(len(m.content) for m in row.context)
+        assert abs(prompt - PROMPT_TIMES * sum(sizes) / 2) <= 2
+        assert [m.role for m in row.context] == ["user", "assistant"] * (len(row.context) // 2) + ["user"]
