@@ -10,7 +10,7 @@ base after SFT. `rpo` runs its three iterations. Metrics are read on held-out ta
     pretrain            loss of all tokens of documents of code by the careful author, as for a code expert
     sft                 loss of the answer's tokens; the share of them that are the likeliest is told beside it
     reward*             share of pairs in which the careful answer scores higher; attributes: mean Pearson
-    reward-steps        share of pairs of a right and a wrong step after the same steps in which the right scores higher;
+    reward-steps        share of pairs of a right and a wrong step, after the same steps, in which it scores higher;
                         in the wrong one a carry is forgotten or, half and half, invented
     dpo, ipo, ..., kto  share of pairs in which the careful answer gained more log-probability than the other
     distill             KL(teacher || student) of the answer's tokens
