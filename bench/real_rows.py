@@ -26,6 +26,7 @@ import itertools
 import json
 import math
 import os
+import statistics
 import sys
 import tempfile
 from collections import defaultdict
@@ -103,6 +104,24 @@ def demonstrations(name: str) -> list[Demonstration]:
     ]
 
 
+def standard(rows: Sequence[Demonstration]) -> list[Demonstration]:
+    """The grades with mean 0 and deviation 1, so that no step goes into the mean; a correlation does not see it."""
+    table: dict[str, list[float]] = defaultdict(list)
+    for one in rows:
+        for grade in one.attributes:
+            table[grade.name].append(grade.value)
+    mean = {name: statistics.fmean(values) for name, values in table.items()}
+    spread = {name: statistics.pstdev(values) or 1.0 for name, values in table.items()}
+    return [
+        replace(
+            one,
+            id="",
+            attributes=tuple(replace(g, value=(g.value - mean[g.name]) / spread[g.name]) for g in one.attributes),
+        )
+        for one in rows
+    ]
+
+
 def preferences() -> list[Preference]:
     """All pairs of two answers to one source whose overall grades are apart, with a strength by how far."""
     out = []
@@ -159,14 +178,19 @@ def attributes(asked: argparse.Namespace, run: Run) -> list[dict[str, Any]]:
     """Held-out Pearson correlation with the human grade, attribute by attribute."""
     out, base = [], ready(asked, run, "attributes", preferences())
     for name, names in SETS.items():
-        rows = some(demonstrations(name), asked.rows)
+        rows = standard(some(demonstrations(name), asked.rows))
         epochs = asked.epochs or EPOCHS["attributes"]
         scores = crossed(base, rows, "reward-attributes", asked, names=names, epochs=epochs)
         labels = {r.id: {a.name: a.value for a in r.attributes} for r in rows}
+        folds = [[r.id for r in rows if fold_of(r) == number and r.id in scores] for number in range(asked.folds)]
         for place, attribute in enumerate(names):
-            given = [labels[key][attribute] for key in scores]
-            found = scoring.pearson([one[0, place].item() for one in scores.values()], given)
-            out.append(row(f"{name}_{attribute}", found, f"Pearson over {len(scores)} held-out answers"))
+            # fold by fold, for each has a model of its own, with an offset of its own
+            found = [
+                ([scores[key][0, place].item() for key in f], [labels[key][attribute] for key in f]) for f in folds
+            ]
+            each = [scoring.pearson(said, given) for said, given in found]
+            told = f"mean of {len(each)} parts ({min(each):.3f} to {max(each):.3f}), {len(scores)} held-out answers"
+            out.append(row(f"{name}_{attribute}", sum(each) / len(each), told))
     return out
 
 
@@ -210,9 +234,11 @@ def calibration(asked: argparse.Namespace, run: Run) -> list[dict[str, Any]]:
     points = []
     for level, found in sorted(by_strength.items()):
         said, right = sum(found) / len(found), sum(p > 0.5 for p in found)
+        sure = sum(max(p, 1 - p) for p in found) / len(found)
         low, high = wilson(right, len(found))
-        points.append((level, said, right / len(found)))
-        detail = f"accuracy {right / len(found):.3f} ({low:.3f} to {high:.3f}) of {len(found)} pairs"
+        points.append((level, sure, right / len(found)))
+        detail = f"of the chosen answer; of the one it prefers {sure:.3f}, which is right in {right / len(found):.3f}"
+        detail += f" ({low:.3f} to {high:.3f}) of {len(found)} pairs"
         out.append(row(f"soft_label_probability_strength_{level}", said, detail))
     if asked.svg:
         Path(asked.svg).write_text(draw(curve, points, error), encoding="utf-8")
@@ -224,7 +250,7 @@ STYLE = """text{font:11px sans-serif;fill:#333}.axis{stroke:#999;fill:none}.even
 
 
 def draw(curve: Sequence[tuple[float, float, int]], points: Sequence[tuple[int, float, float]], error: float) -> str:
-    """The reliability curve as one SVG document: bins as dots on a line, strengths as squares."""
+    """The reliability curve as one SVG document: bins as dots; strengths, of the answer it prefers, as squares."""
     svg = Svg(360, 340, f"Calibration of the soft-label reward model, error {error:.3f}")
     x, y = Scale(0, 1, 50, 330), Scale(0, 1, 290, 30)
     svg.path(f"M{x(0)} {y(1)}V{y(0)}H{x(1)}", "axis")
@@ -237,9 +263,12 @@ def draw(curve: Sequence[tuple[float, float, int]], points: Sequence[tuple[int, 
     svg.polyline([(x(said), y(seen)) for said, seen, _ in curve], "curve")
     for said, seen, count in curve:
         svg.dot(x(said), y(seen), "bin", size=2 + min(4.0, math.log10(count + 1) * 1.6))
-    for level, said, right in points:
+    below = y(0) + 12.0
+    for level, said, right in sorted(points, key=lambda point: point[2]):
         svg.dot(x(said), y(right), "level", shape="square")
-        svg.text(x(said) + 7, y(right) + 4, f"strength {level}")
+        below = min(y(right) + 4, below - 12)  # labels never overlap
+        svg.text(x(1) - 54, below, f"strength {level}")
+        svg.line(x(said) + 5, y(right), x(1) - 57, below - 4, "even")
     body = str(svg.finish(natural=True)).replace("<svg ", '<svg xmlns="http://www.w3.org/2000/svg" ', 1)
     head, rest = body.split(">", 1)
     return f"{head}><style>{STYLE}</style>{rest}\n"

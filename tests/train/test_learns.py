@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import xml.etree.ElementTree as ElementTree
 from random import Random
+from types import SimpleNamespace
 
 import pytest
 from bench import learns, lessons, real_rows, scoring
 from bench.training.material import PROMPT_TIMES, long_prompts
 
-from burnish.records import GRADES, Candidate, Message, Preference
+from burnish.records import GRADES, Attribute, Candidate, Demonstration, Message, Preference
 from burnish.runs import Run
 from burnish.train import METHODS
 
@@ -139,3 +140,41 @@ def test_long_prompts_are_four_times_as_long_as_the_answers() -> None:
         prompt = sum(len(m.content) for m in row.context)
         assert abs(prompt - PROMPT_TIMES * sum(sizes) / 2) <= 2
         assert [m.role for m in row.context] == ["user", "assistant"] * (len(row.context) // 2) + ["user"]
+
+
+def test_every_row_is_held_out_once_and_never_beside_a_row_of_its_prompt(monkeypatch) -> None:
+    def pair(prompt: str, answer: str) -> Preference:
+        both = [Candidate(role=r, messages=(Message(role="assistant", content=r + answer),)) for r in ("a", "b")]
+        return Preference(prompt=prompt, context=(Message(role="user", content=prompt),), candidates=tuple(both))
+
+    rows = [pair(f"question {n}", answer) for n in range(40) for answer in ("one", "two")]
+    told = []
+
+    def start(base, train, method, **settings):
+        told.append({row.prompt for row in train})
+        return SimpleNamespace(model=None)
+
+    def encoded(base, held, max_length):
+        assert not told[-1] & {row.prompt for row in held}
+        return [SimpleNamespace(id=row.id) for row in held]
+
+    monkeypatch.setattr(scoring, "start", start)
+    monkeypatch.setattr(scoring, "finish", lambda session: None)
+    monkeypatch.setattr(scoring, "encoded", encoded)
+    monkeypatch.setattr(scoring, "reward_scores", lambda model, examples: {e.id: len(told) for e in examples})
+    asked = SimpleNamespace(folds=real_rows.FOLDS, lr=1e-3, seed=0)
+    found = real_rows.crossed(None, rows, "reward", asked)
+    assert set(found) == {row.id for row in rows} and set(found.values()) == {1, 2, 3, 4, 5}
+    assert len(real_rows.crossed(None, rows, "reward", SimpleNamespace(folds=1, lr=1e-3, seed=0))) < len(rows) / 2
+
+
+def test_grades_are_standardised_name_by_name_and_keep_their_order() -> None:
+    def graded(a: float, b: float) -> Demonstration:
+        said = (Message(role="assistant", content=f"{a} {b}"),)
+        grades = (Attribute(name="a", value=a), Attribute(name="b", value=b))
+        return Demonstration(prompt="p", context=said, response=said, attributes=grades)
+
+    found = real_rows.standard([graded(1, 3), graded(2, 3), graded(6, 3)])
+    first, second = ([row.attributes[place].value for row in found] for place in (0, 1))
+    assert sum(first) == pytest.approx(0) and sum(v * v for v in first) == pytest.approx(3) and first == sorted(first)
+    assert second == [0, 0, 0]
