@@ -1,17 +1,20 @@
 """Reward models on real rows that they were not trained on.
 
-    python bench/real_rows.py [--model DIR] [--only pairs,attributes,calibration] [--epochs 2] [--svg FILE] [--json]
+    python bench/real_rows.py [--model DIR] [--only pairs,attributes,calibration] [--folds 5] [--svg FILE] [--json]
 
-    pairs        Bradley-Terry on hh-rlhf (harmless-base): pair accuracy on held-out dialogues, with Wilson's interval
+    pairs        Bradley-Terry on hh-rlhf (harmless-base), the last question alone as prompt: pair accuracy on held-out
+                 dialogues, with Wilson's interval and what preferring the shorter answer gives
     attributes   regression on UniEval's human grades of Topical-Chat answers and of SFRES and SFHOT utterances: Pearson
                  for each attribute, held-out sources
     calibration  soft labels on UniEval's pairs of one source, strength by the gap of their overall grades: predicted
                  probability against observed frequency, by bins of probability and by strength, and the expected
                  calibration error; `--svg` draws it
 
-A fifth of the sources is held out, by a hash. Without `--model` the shipped base of the microworld is trained, which
-has 2 million parameters and has never read English prose: its figures say that the path works and not what a reward
-model can do. Nothing has a bar. Needs `$BURNISH_DATA` or ../shared/data. A few minutes with the shipped base.
+Rows are cut into five parts by a hash of their prompt; each part is scored by a model trained on the other four, so
+that every row is held out once (the five models share training rows, which the interval leaves out of account).
+Without `--model` a random Llama of 0.4 million parameters is trained, with a tokenizer of these rows: it has never read
+anything else, so its figures say that the methods learn and not what a reward model can do. `--model shipped` is the
+microworld's base, which knows no English prose. Nothing has a bar. Needs `$BURNISH_DATA` or ../shared/data.
 """
 
 from __future__ import annotations
@@ -23,17 +26,21 @@ import itertools
 import json
 import math
 import os
+import statistics
 import sys
 import tempfile
 from collections import defaultdict
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
+
+from torch import Tensor
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from bench import scoring
-from bench.training.material import read_pairs
+from bench.training.material import Shape, make_model, read_pairs
 from burnish.chat import load_chat
 from burnish.errors import BurnishError
 from burnish.evaluate import wilson
@@ -44,8 +51,10 @@ from burnish.report.drawing import Scale, Svg
 from burnish.runs import Run
 from burnish.train import give_chat
 
-HELD = 5  # one source of so many is held out
+FOLDS = 5
 LONGEST = 2048  # tokens; the context of the shipped base
+SMALL = Shape(width=64, layers=2, heads=4, inner=128, pieces=4096)
+EPOCHS = {"pairs": 2, "attributes": 6, "calibration": 3}  # ASSUMED: sets of 170 to 1,162 rows
 SETS = {
     "topical_chat": ("naturalness", "coherence", "engagingness", "groundedness", "understandability"),
     "sfres": ("informativeness", "naturalness"),
@@ -56,17 +65,10 @@ BINS = 10
 PARTS = ("pairs", "attributes", "calibration")
 
 
-def held_out(source: str) -> bool:
-    """Decided by the source alone, so that no dialogue stands on both sides."""
-    return hashlib.blake2b(source.encode(), digest_size=8).digest()[0] % HELD == 0
-
-
-def split(rows: Sequence[Any]) -> tuple[list[Any], list[Any]]:
-    """Rows to train on, and those held out."""
-    kept: tuple[list[Any], list[Any]] = ([], [])
-    for row in rows:
-        kept[held_out(json.dumps([m.content for m in row.context]))].append(row)
-    return kept
+def fold_of(row: Any) -> int:
+    """Decided by the prompt alone, so that no dialogue stands on both sides."""
+    source = json.dumps([message.content for message in row.context])
+    return hashlib.blake2b(source.encode(), digest_size=8).digest()[0] % FOLDS
 
 
 def some(rows: Sequence[Any], most: int) -> list[Any]:
@@ -102,6 +104,24 @@ def demonstrations(name: str) -> list[Demonstration]:
     ]
 
 
+def standard(rows: Sequence[Demonstration]) -> list[Demonstration]:
+    """The grades with mean 0 and deviation 1, so that no step goes into the mean; a correlation does not see it."""
+    table: dict[str, list[float]] = defaultdict(list)
+    for one in rows:
+        for grade in one.attributes:
+            table[grade.name].append(grade.value)
+    mean = {name: statistics.fmean(values) for name, values in table.items()}
+    spread = {name: statistics.pstdev(values) or 1.0 for name, values in table.items()}
+    return [
+        replace(
+            one,
+            id="",
+            attributes=tuple(replace(g, value=(g.value - mean[g.name]) / spread[g.name]) for g in one.attributes),
+        )
+        for one in rows
+    ]
+
+
 def preferences() -> list[Preference]:
     """All pairs of two answers to one source whose overall grades are apart, with a strength by how far."""
     out = []
@@ -127,40 +147,50 @@ def preferences() -> list[Preference]:
     return out
 
 
-def trained(base: Weights, rows: Sequence[Any], method: str, asked: argparse.Namespace, **more: Any) -> Any:
-    """A reward model after all its steps, in memory."""
-    how = {"lr": asked.lr, "epochs": asked.epochs, "batch_rows": 16, "seed": asked.seed, "max_length": LONGEST}
-    session = scoring.start(base, rows, method, **how, **more)
-    scoring.finish(session)
-    return session.model
+def crossed(
+    base: Weights, rows: Sequence[Any], method: str, asked: argparse.Namespace, **how: Any
+) -> dict[str, Tensor]:
+    """Row id -> [answers, heads] scores, by a model that was trained on the folds without the row."""
+    found: dict[str, Tensor] = {}
+    for number in range(asked.folds):
+        train, held = [[row for row in rows if (fold_of(row) == number) == out] for out in (False, True)]
+        settings = {"lr": asked.lr, "batch_rows": 32, "seed": asked.seed, "max_length": LONGEST, **how}
+        session = scoring.start(base, train, method, **settings)
+        scoring.finish(session)
+        found |= scoring.reward_scores(session.model, scoring.encoded(base, held, max_length=LONGEST))
+    return found
 
 
-def pairs(base: Weights, asked: argparse.Namespace) -> list[dict[str, Any]]:
+def pairs(asked: argparse.Namespace, run: Run) -> list[dict[str, Any]]:
     """Held-out pair accuracy on hh-rlhf."""
-    train, held = split(some(read_pairs(1 << 20), asked.rows))
-    model = trained(base, train, "reward", asked)
-    examples = scoring.encoded(base, held, max_length=LONGEST)
-    scores = scoring.reward_scores(model, examples)
-    right = sum(float(scores[e.id][0, 0] > scores[e.id][1, 0]) for e in examples)
-    low, high = wilson(right, len(examples))
-    detail = f"{right:.0f} of {len(examples)} held-out pairs, 95 % interval {low:.3f} to {high:.3f}"
-    return [row("hh_rlhf_pair_accuracy", right / len(examples), f"{detail}; trained on {len(train)}")]
+    rows = [replace(one, id="", context=one.context[-1:]) for one in some(read_pairs(1 << 20), asked.rows)]
+    base = ready(asked, run, "pairs", rows)
+    scores = crossed(base, rows, "reward", asked, epochs=asked.epochs or EPOCHS["pairs"])
+    right, count = sum(float(s[0, 0] > s[1, 0]) for s in scores.values()), len(scores)
+    low, high = wilson(right, count)
+    sizes = [[len(c.messages[0].content) for c in one.candidates] for one in rows if one.id in scores]
+    shorter = sum(chosen < rejected for chosen, rejected in sizes) / len(sizes)
+    detail = f"{right:.0f} of {count} held-out pairs, 95 % interval {low:.3f} to {high:.3f}; the shorter {shorter:.3f}"
+    return [row("hh_rlhf_pair_accuracy", right / count, detail)]
 
 
-def attributes(base: Weights, asked: argparse.Namespace) -> list[dict[str, Any]]:
+def attributes(asked: argparse.Namespace, run: Run) -> list[dict[str, Any]]:
     """Held-out Pearson correlation with the human grade, attribute by attribute."""
-    out = []
+    out, base = [], ready(asked, run, "attributes", preferences())
     for name, names in SETS.items():
-        train, held = split(some(demonstrations(name), asked.rows))
-        model = trained(base, train, "reward-attributes", asked, names=names)
-        examples = scoring.encoded(base, held, max_length=LONGEST)
-        labels = {r.id: {a.name: a.value for a in r.attributes} for r in held}
-        scores = scoring.reward_scores(model, examples)
+        rows = standard(some(demonstrations(name), asked.rows))
+        epochs = asked.epochs or EPOCHS["attributes"]
+        scores = crossed(base, rows, "reward-attributes", asked, names=names, epochs=epochs)
+        labels = {r.id: {a.name: a.value for a in r.attributes} for r in rows}
+        folds = [[r.id for r in rows if fold_of(r) == number and r.id in scores] for number in range(asked.folds)]
         for place, attribute in enumerate(names):
-            given = [labels[e.id][attribute] for e in examples]
-            found = scoring.pearson([scores[e.id][0, place].item() for e in examples], given)
-            detail = f"Pearson over {len(examples)} held-out answers; trained on {len(train)}"
-            out.append(row(f"{name}_{attribute}", found, detail))
+            # fold by fold, for each has a model of its own, with an offset of its own
+            found = [
+                ([scores[key][0, place].item() for key in f], [labels[key][attribute] for key in f]) for f in folds
+            ]
+            each = [scoring.pearson(said, given) for said, given in found]
+            told = f"mean of {len(each)} parts ({min(each):.3f} to {max(each):.3f}), {len(scores)} held-out answers"
+            out.append(row(f"{name}_{attribute}", sum(each) / len(each), told))
     return out
 
 
@@ -182,20 +212,19 @@ def calibration_error(curve: Sequence[tuple[float, float, int]]) -> float:
     return sum(n * abs(seen - said) for said, seen, n in curve) / sum(n for _, _, n in curve)
 
 
-def calibration(base: Weights, asked: argparse.Namespace) -> list[dict[str, Any]]:
+def calibration(asked: argparse.Namespace, run: Run) -> list[dict[str, Any]]:
     """Probabilities of a soft-label reward model against what people preferred, on held-out pairs."""
-    train, held = split(some(preferences(), asked.rows))
-    model = trained(base, train, "reward-soft", asked)
-    examples = scoring.encoded(base, held, max_length=LONGEST)
-    strength = {r.id: r.strength for r in held}
-    scores = scoring.reward_scores(model, examples)
+    rows = some(preferences(), asked.rows)
+    base = ready(asked, run, "calibration", rows)
+    scores = crossed(base, rows, "reward-soft", asked, epochs=asked.epochs or EPOCHS["calibration"])
+    strength = {r.id: r.strength for r in rows}
     predicted, happened = [], []
     by_strength: dict[int, list[float]] = defaultdict(list)
-    for e in examples:
-        chosen = 1 / (1 + math.exp(-float(scores[e.id][0, 0] - scores[e.id][1, 0])))
-        by_strength[strength[e.id]].append(chosen)
+    for key, score in scores.items():
+        chosen = 1 / (1 + math.exp(-float(score[0, 0] - score[1, 0])))
+        by_strength[strength[key]].append(chosen)
         # shown in an order that a hash draws, so that what happened is not always the first
-        first = hashlib.blake2b(e.id.encode(), digest_size=1).digest()[0] % 2 == 0
+        first = hashlib.blake2b(key.encode(), digest_size=1).digest()[0] % 2 == 0
         predicted.append(chosen if first else 1 - chosen)
         happened.append(first)
     curve = reliability(predicted, happened)
@@ -205,9 +234,11 @@ def calibration(base: Weights, asked: argparse.Namespace) -> list[dict[str, Any]
     points = []
     for level, found in sorted(by_strength.items()):
         said, right = sum(found) / len(found), sum(p > 0.5 for p in found)
+        sure = sum(max(p, 1 - p) for p in found) / len(found)
         low, high = wilson(right, len(found))
-        points.append((level, said, right / len(found)))
-        detail = f"accuracy {right / len(found):.3f} ({low:.3f} to {high:.3f}) of {len(found)} pairs"
+        points.append((level, sure, right / len(found)))
+        detail = f"of the chosen answer; of the one it prefers {sure:.3f}, which is right in {right / len(found):.3f}"
+        detail += f" ({low:.3f} to {high:.3f}) of {len(found)} pairs"
         out.append(row(f"soft_label_probability_strength_{level}", said, detail))
     if asked.svg:
         Path(asked.svg).write_text(draw(curve, points, error), encoding="utf-8")
@@ -219,7 +250,7 @@ STYLE = """text{font:11px sans-serif;fill:#333}.axis{stroke:#999;fill:none}.even
 
 
 def draw(curve: Sequence[tuple[float, float, int]], points: Sequence[tuple[int, float, float]], error: float) -> str:
-    """The reliability curve as one SVG document: bins as dots on a line, strengths as squares."""
+    """The reliability curve as one SVG document: bins as dots; strengths, of the answer it prefers, as squares."""
     svg = Svg(360, 340, f"Calibration of the soft-label reward model, error {error:.3f}")
     x, y = Scale(0, 1, 50, 330), Scale(0, 1, 290, 30)
     svg.path(f"M{x(0)} {y(1)}V{y(0)}H{x(1)}", "axis")
@@ -232,9 +263,12 @@ def draw(curve: Sequence[tuple[float, float, int]], points: Sequence[tuple[int, 
     svg.polyline([(x(said), y(seen)) for said, seen, _ in curve], "curve")
     for said, seen, count in curve:
         svg.dot(x(said), y(seen), "bin", size=2 + min(4.0, math.log10(count + 1) * 1.6))
-    for level, said, right in points:
+    below = y(0) + 12.0
+    for level, said, right in sorted(points, key=lambda point: point[2]):
         svg.dot(x(said), y(right), "level", shape="square")
-        svg.text(x(said) + 7, y(right) + 4, f"strength {level}")
+        below = min(y(right) + 4, below - 12)  # labels never overlap
+        svg.text(x(1) - 54, below, f"strength {level}")
+        svg.line(x(said) + 5, y(right), x(1) - 57, below - 4, "even")
     body = str(svg.finish(natural=True)).replace("<svg ", '<svg xmlns="http://www.w3.org/2000/svg" ', 1)
     head, rest = body.split(">", 1)
     return f"{head}><style>{STYLE}</style>{rest}\n"
@@ -245,9 +279,11 @@ def row(name: str, value: float, detail: str) -> dict[str, Any]:
     return {"name": name, "value": round(value, 4), "bar": 0, "holds": True, "detail": detail}
 
 
-def ready(asked: argparse.Namespace, run: Run) -> Weights:
-    """The model to start from; the shipped base gets a chat format."""
-    weights = weights_of(asked.model) if asked.model else base_weights()
+def ready(asked: argparse.Namespace, run: Run, part: str, rows: Sequence[Preference]) -> Weights:
+    """The model to start from: a random one made for the rows, the shipped base with a chat format, or a folder's."""
+    if not asked.model:
+        return make_model(Path(run.folder) / f"random-{part}", rows, vocabulary=SMALL.pieces, shape=SMALL)
+    weights = base_weights() if asked.model == "shipped" else weights_of(asked.model)
     try:
         load_chat(Path(weights.path))
     except BurnishError:
@@ -258,11 +294,12 @@ def ready(asked: argparse.Namespace, run: Run) -> Weights:
 def main() -> None:
     """Parse, train, print."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--model", default="", help="folder of a causal model; the shipped base unless given")
+    parser.add_argument("--model", default="", help="folder of a causal model, or shipped; a random one unless given")
     parser.add_argument("--only", default="", help=f"with commas, of {', '.join(PARTS)}")
-    parser.add_argument("--rows", type=int, default=1164, help="most rows of each set, before the split")
-    parser.add_argument("--epochs", type=int, default=2)
-    parser.add_argument("--lr", type=float, default=5e-4)
+    parser.add_argument("--rows", type=int, default=1164, help="most rows of each set")
+    parser.add_argument("--folds", type=int, default=FOLDS, choices=range(1, FOLDS + 1), help="parts to hold out")
+    parser.add_argument("--epochs", type=int, default=0, help=f"of each part: {EPOCHS}")
+    parser.add_argument("--lr", type=float, default=1e-3)
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--svg", default="", help="where to draw the calibration")
     parser.add_argument("--json", action="store_true", help="print one JSON object")
@@ -272,8 +309,7 @@ def main() -> None:
         parser.error(f"there is no part {unknown[0]!r}; there are {', '.join(PARTS)}")
     work = {"pairs": pairs, "attributes": attributes, "calibration": calibration}
     with tempfile.TemporaryDirectory(prefix="burnish-real-rows-") as place, Run(Path(place) / "run") as run:
-        base = ready(asked, run)
-        rows = [line for name in names for line in work[name](base, asked)]
+        rows = [line for name in names for line in work[name](asked, run)]
     if asked.json:
         print(json.dumps({"bench": "real_rows", "rows": rows}))
         return

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections import Counter
+from collections.abc import Mapping, Sequence
 from dataclasses import fields
 from pathlib import Path
 from typing import Any
@@ -10,12 +11,14 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from burnish.chat import Chat, load_chat
-from burnish.models import build_pack, token_logits
-from burnish.records import Demonstration, Preference, Weights
+from burnish.chat import Chat, load_chat, load_tokens
+from burnish.models import build_pack, grade_logits, response_states, token_logits, token_scores
+from burnish.records import GRADES, Demonstration, Document, Preference, Weights
 from burnish.train import METHODS, Example, Loop, Session, open_session, packs
 from burnish.train.batch import encode_all, encode_demonstration, encode_pair
+from burnish.train.documents import cut_document
 from burnish.train.methods.settings import Optimisation
+from burnish.train.objectives import Steps
 from burnish.train.objectives.method import selection, trained_logprobs
 from burnish.train.objectives.ranking import scores_of
 
@@ -40,11 +43,17 @@ def finish(session: Session) -> None:
     session.optimiser.finish()
 
 
-def encoded(
-    base: Weights, rows: Sequence[Demonstration] | Sequence[Preference], *, max_length: int = 2048
-) -> list[Example]:
-    """Rows as tokens, a preference as best (first) and worst answer; longer ones are left out."""
+def encoded(base: Weights, rows: Sequence[Any], *, max_length: int = 2048) -> list[Example]:
+    """Rows as tokens, a preference as best (first) and worst answer, steps with their labels; longer ones are left out.
+
+    A document must fit.
+    """
+    if isinstance(rows[0], Document):
+        tokens = load_tokens(base.path)
+        return [example for row in rows for example in cut_document(tokens, row, max_length=max_length)]
     encode: Any = encode_pair if isinstance(rows[0], Preference) else encode_demonstration
+    if isinstance(rows[0], Demonstration) and rows[0].steps:
+        encode = Steps().encode
     chat: Chat = load_chat(Path(base.path))
     return encode_all(encode, chat, rows, max_length=max_length, refuse_above=1.0)[0]
 
@@ -98,6 +107,38 @@ def reward_scores(model: torch.nn.Module, examples: Sequence[Example]) -> dict[s
         pieces = scores.split([len(e.row.responses) for e in part])
         found |= {e.id: piece for e, piece in zip(part, pieces, strict=True)}
     return found
+
+
+@torch.no_grad()
+def step_scores(model: torch.nn.Module, examples: Sequence[Example]) -> dict[str, Tensor]:
+    """Example id -> [steps] scores, each on the token that its step ends with."""
+    found = {}
+    for part in packs(examples, budget=PACK):
+        scores = token_scores(model, build_pack([e.row for e in part]), select=selection(part)).double()
+        found |= {e.id: one for e, one in zip(part, scores.split([e.trained_tokens for e in part]), strict=True)}
+    return found
+
+
+@torch.no_grad()
+def grade_figures(
+    model: torch.nn.Module, examples: Sequence[Example], given: Mapping[str, Sequence[Mapping[str, int]]]
+) -> dict[str, tuple[float, float]]:
+    """Question -> share of the grades that its head hits, and the share of the commonest class.
+
+    Args:
+        given: example id -> for each answer, question -> class; a question that is missing does not count.
+    """
+    hits: dict[str, list[bool]] = {}
+    classes: dict[str, Counter[int]] = {}
+    for part in packs(examples, budget=PACK):
+        said = grade_logits(model, response_states(model, build_pack([e.row for e in part]))).argmax(2).tolist()
+        answers = [answer for e in part for answer in given[e.id]]
+        for line, answer in zip(said, answers, strict=True):
+            for place, name in enumerate(GRADES):
+                if name in answer:
+                    hits.setdefault(name, []).append(line[place] == answer[name])
+                    classes.setdefault(name, Counter())[answer[name]] += 1
+    return {n: (sum(hit) / len(hit), max(classes[n].values()) / len(hit)) for n, hit in hits.items()}
 
 
 def pearson(one: Sequence[float], other: Sequence[float]) -> float:

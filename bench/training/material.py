@@ -6,14 +6,14 @@ import gzip
 import json
 import os
 from collections.abc import Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import torch
 
 from burnish.chat import adopt
 from burnish.models import new_reward, save_model
-from burnish.records import Candidate, Message, Preference
+from burnish.records import Candidate, Message, Preference, Weights
 
 WIDTH, LAYERS, HEADS, INNER, VOCABULARY = 256, 6, 4, 704, 16_384
 PROMPT_TIMES = 4  # how much longer than the answers a long prompt is, in characters
@@ -79,11 +79,25 @@ def long_prompts(pairs: Sequence[Preference]) -> list[Preference]:
     return out
 
 
-def make_model(folder: Path, rows: Sequence[Preference], *, vocabulary: int = VOCABULARY) -> None:
+@dataclass(frozen=True)
+class Shape:
+    """Of a random Llama: `pieces` is the size of its tokenizer."""
+
+    width: int = WIDTH
+    layers: int = LAYERS
+    heads: int = HEADS
+    inner: int = INNER
+    pieces: int = VOCABULARY
+
+
+def make_model(
+    folder: Path, rows: Sequence[Preference], *, vocabulary: int = VOCABULARY, shape: Shape | None = None
+) -> Weights:
     """A random Llama with a byte-pair tokenizer trained on the rows and the ChatML format; and its reward model.
 
     A larger `vocabulary` enlarges the embeddings and the head; the tokenizer stays.
     """
+    shape = shape or Shape()
     from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
     from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
 
@@ -92,7 +106,7 @@ def make_model(folder: Path, rows: Sequence[Preference], *, vocabulary: int = VO
     tokenizer.decoder = decoders.ByteLevel()
     texts = [m.content for row in rows for m in (*row.context, *(c.messages[0] for c in row.candidates))]
     trainer = trainers.BpeTrainer(
-        vocab_size=VOCABULARY - 8,
+        vocab_size=shape.pieces - 8,
         special_tokens=["<|end|>"],
         initial_alphabet=pre_tokenizers.ByteLevel.alphabet(),
         show_progress=False,
@@ -104,11 +118,11 @@ def make_model(folder: Path, rows: Sequence[Preference], *, vocabulary: int = VO
     torch.manual_seed(0)
     config = LlamaConfig(
         vocab_size=vocabulary,
-        hidden_size=WIDTH,
-        intermediate_size=INNER,
-        num_hidden_layers=LAYERS,
-        num_attention_heads=HEADS,
-        num_key_value_heads=HEADS,
+        hidden_size=shape.width,
+        intermediate_size=shape.inner,
+        num_hidden_layers=shape.layers,
+        num_attention_heads=shape.heads,
+        num_key_value_heads=shape.heads,
         max_position_embeddings=2048,
         tie_word_embeddings=True,
         pad_token_id=adopted.pad_id,
@@ -118,3 +132,4 @@ def make_model(folder: Path, rows: Sequence[Preference], *, vocabulary: int = VO
     base = save_model(LlamaForCausalLM(config), folder / "base", tokenizer_from=folder / "tokenizer")
     reward = new_reward(base, seed=0, spread=0.01)
     save_model(reward, folder / "reward", tokenizer_from=folder / "tokenizer", pad_id=adopted.pad_id)
+    return base

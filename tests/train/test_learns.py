@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import xml.etree.ElementTree as ElementTree
 from random import Random
+from types import SimpleNamespace
 
 import pytest
-from bench import learns, real_rows, scoring
+from bench import learns, lessons, real_rows, scoring
 from bench.training.material import PROMPT_TIMES, long_prompts
 
-from burnish.records import Candidate, Message, Preference
+from burnish.records import GRADES, Attribute, Candidate, Demonstration, Message, Preference
 from burnish.runs import Run
 from burnish.train import METHODS
 
@@ -18,7 +19,7 @@ ROWS, HELD = 128, 48
 
 @pytest.fixture(scope="module")
 def held():
-    return learns.material("heldout", HELD, 0)
+    return lessons.material("heldout", HELD, 0)
 
 
 @pytest.fixture(scope="module")
@@ -36,12 +37,53 @@ def test_each_method_moves_its_metric(method, weights, held) -> None:
 
 
 def test_rows_are_held_out_by_task_and_the_careful_answer_is_worth_more(held) -> None:
-    careful, rated, pairs = learns.material("train", 12, 0)
+    found = lessons.material("train", 12, 0)
+    careful, rated, pairs = found.careful, found.rated, found.pairs
     assert len(careful) == len(pairs) == 12 and len(rated) == 24
     assert all(pair.candidates[0].score > pair.candidates[1].score and pair.strength for pair in pairs)
     assert {r.score for r in rated} == {0.0, 1.0} and all(r.score == 1.0 for r in careful)
-    assert not {r.context for r in careful} & {r.context for r in held[0]}
-    assert learns.material("train", 12, 0) == (careful, rated, pairs) != learns.material("train", 12, 1)
+    assert all({g.name for c in pair.candidates for g in c.grades} <= set(GRADES) for pair in pairs)
+    assert not {r.context for r in careful} & {r.context for r in held.careful}
+    assert not {r.context for r in found.steps} & {r.context for r in held.steps}
+    assert not {r.text for r in found.documents} & {r.text for r in held.documents}
+    assert lessons.material("train", 12, 0) == found != lessons.material("train", 12, 1)
+
+
+def test_steps_come_as_twins_that_differ_in_one_wrong_step(held) -> None:
+    twins = list(zip(held.steps[::2], held.steps[1::2], strict=True))
+    invented = 0
+    for right, wrong in twins:
+        labels = [step.label for step in wrong.steps]
+        at = labels.index(0.0)
+        assert {step.label for step in right.steps} == {1.0} and right.context == wrong.context
+        assert labels == [1.0] * at + [0.0] + [None] * (len(labels) - at - 1)
+        (one,), (other,) = right.response, wrong.response
+        start = right.steps[at - 1].end
+        assert one.content[:start] == other.content[:start]
+        assert one.content[right.steps[at].end :] == other.content[wrong.steps[at].end :]
+        invented += len(other.content) > len(one.content)
+    assert len(twins) == HELD and HELD / 4 < invented < 3 * HELD / 4
+
+
+@pytest.mark.parametrize(
+    ("step", "wrong"),
+    [
+        ("6+1+1=8.", "6+1=7."),
+        ("6+1=7", "6+1+1=8"),
+        ("14-1-9=4", "14-9=5"),
+        ("4-3=1", "4-1-3=0"),
+        ("3-3=0", "13-1-3=9"),
+        ("The answer is 8.", ""),
+    ],
+)
+def test_a_carry_is_forgotten_or_invented(step, wrong) -> None:
+    assert lessons.miscarried(step) == wrong
+
+
+def test_every_method_has_rows_of_its_noun(held) -> None:
+    for name, known in METHODS.items():
+        assert all(isinstance(row, known.noun) for row in learns.training_rows(name, held))
+    assert len(learns.training_rows("kto", held)) == len(learns.training_rows("reward-pointwise", held)) == 2 * HELD
 
 
 def test_every_method_has_a_metric_with_a_bar() -> None:
@@ -98,3 +140,41 @@ def test_long_prompts_are_four_times_as_long_as_the_answers() -> None:
         prompt = sum(len(m.content) for m in row.context)
         assert abs(prompt - PROMPT_TIMES * sum(sizes) / 2) <= 2
         assert [m.role for m in row.context] == ["user", "assistant"] * (len(row.context) // 2) + ["user"]
+
+
+def test_every_row_is_held_out_once_and_never_beside_a_row_of_its_prompt(monkeypatch) -> None:
+    def pair(prompt: str, answer: str) -> Preference:
+        both = [Candidate(role=r, messages=(Message(role="assistant", content=r + answer),)) for r in ("a", "b")]
+        return Preference(prompt=prompt, context=(Message(role="user", content=prompt),), candidates=tuple(both))
+
+    rows = [pair(f"question {n}", answer) for n in range(40) for answer in ("one", "two")]
+    told = []
+
+    def start(base, train, method, **settings):
+        told.append({row.prompt for row in train})
+        return SimpleNamespace(model=None)
+
+    def encoded(base, held, max_length):
+        assert not told[-1] & {row.prompt for row in held}
+        return [SimpleNamespace(id=row.id) for row in held]
+
+    monkeypatch.setattr(scoring, "start", start)
+    monkeypatch.setattr(scoring, "finish", lambda session: None)
+    monkeypatch.setattr(scoring, "encoded", encoded)
+    monkeypatch.setattr(scoring, "reward_scores", lambda model, examples: {e.id: len(told) for e in examples})
+    asked = SimpleNamespace(folds=real_rows.FOLDS, lr=1e-3, seed=0)
+    found = real_rows.crossed(None, rows, "reward", asked)
+    assert set(found) == {row.id for row in rows} and set(found.values()) == {1, 2, 3, 4, 5}
+    assert len(real_rows.crossed(None, rows, "reward", SimpleNamespace(folds=1, lr=1e-3, seed=0))) < len(rows) / 2
+
+
+def test_grades_are_standardised_name_by_name_and_keep_their_order() -> None:
+    def graded(a: float, b: float) -> Demonstration:
+        said = (Message(role="assistant", content=f"{a} {b}"),)
+        grades = (Attribute(name="a", value=a), Attribute(name="b", value=b))
+        return Demonstration(prompt="p", context=said, response=said, attributes=grades)
+
+    found = real_rows.standard([graded(1, 3), graded(2, 3), graded(6, 3)])
+    first, second = ([row.attributes[place].value for row in found] for place in (0, 1))
+    assert sum(first) == pytest.approx(0) and sum(v * v for v in first) == pytest.approx(3) and first == sorted(first)
+    assert second == [0, 0, 0]
