@@ -157,6 +157,50 @@ def annotator_of(asked: Asked, prompts: list[Any], checkers: dict[str, Any]) -> 
     return checker, checker, []
 
 
+def judge_of(
+    spec: str, *, how: str, rubric: Path | None, both: bool, ties: bool, seed: int, limits: dict[str, float],
+    chat: str, device: str, dtype: str,
+) -> Any:
+    """The judge of `burnish judge`: a server asked in one of several ways, or a reward model folder.
+
+    Raises:
+        SettingsError: a spec that is neither, or an option that does not go with it.
+    """  # fmt: skip
+    from burnish.cli.asking import with_budget
+    from burnish.judge import RewardModel, read_rubric
+    from burnish.judge.files import HOW, judge_asking
+    from burnish.llm.requests import parse_endpoint
+    from burnish.runs import nearest
+
+    if endpoint := parse_endpoint(spec):
+        how = how or "pairwise"
+        if how not in HOW:
+            raise SettingsError(f"--how {how} is not known; {nearest(how, HOW)}")
+        if how != "pairwise" and not (both and ties):
+            raise SettingsError(f"--one-order and --no-ties are for --how pairwise, not for {how}")
+        more = {"both": both, "ties": ties, "seed": seed} if how == "pairwise" else {}
+        asker = with_budget(endpoint, int(limits["tokens"]), limits["money"])
+        return judge_asking(how, asker, rubric=read_rubric(rubric) if rubric else None, **more)
+    if not (Path(spec) / "config.json").exists():
+        raise SettingsError(f"--judge {spec} is no server (http://host:8000/v1#model) and no reward model folder")
+    if how or rubric or not (both and ties) or any(limits.values()):
+        raise SettingsError(f"--judge {spec} is a reward model, which scores answers one by one: leave out --how, "
+                            "--rubric, --one-order, --no-ties and the budget")  # fmt: skip
+    with_compute(device, dtype)
+    return RewardModel(policy_weights(spec), format=chat or None)
+
+
+def with_compute(device: str, dtype: str) -> None:
+    """Compute in this process, on this device."""
+    from burnish.runs import choose_compute
+    from burnish.runs.compute import set_compute
+    from burnish.runs.workers import fix_threads
+
+    compute = choose_compute(device=device, dtype=dtype)
+    set_compute(compute)
+    fix_threads(compute.threads)
+
+
 def described(settings: Any, paper: Any) -> dict[str, Any]:
     """Every setting with its value, that of the published (`paper`), and where the number comes from."""
     from burnish.runs import sources
