@@ -161,3 +161,31 @@ def test_a_reward_model_folder_scores(pairs: Path, tmp_path: Path) -> None:
         called("judge", pairs, "--judge", rewards, "--out", out, "--dry-run")
     with pytest.raises(SettingsError, match="leave out --how"):
         called("judge", pairs, "--judge", rewards, "--out", out, "--how", "golden")
+
+
+def test_pairs_by_rewardbench_rules_with_a_judge_who_must_choose(pairs: Path, oracle: str) -> None:
+    words = ["score", "pairs", pairs, "--judge", f"{oracle}#oracle", "--json"]
+    before = asked_of(oracle)
+    done = json.loads(called(*words).stdout)
+    assert asked_of(oracle) - before == N  # one order each
+    assert done["rows"][0]["name"] == "overall" and done["rows"][0]["value"] == pytest.approx(4 / 6)
+    assert json.loads(called(*words).stdout) == done and asked_of(oracle) - before == N
+    both = json.loads(called(*words, "--both", "--ties").stdout)
+    assert both["rows"][0]["value"] == pytest.approx(4 / 6) and asked_of(oracle) - before == 3 * N
+    for panel, match in ((["--judge", f"{oracle}#two"], "odd number"), (["--reward", "x"], "name who scores")):
+        with pytest.raises(SettingsError, match=match):
+            called(*words, *panel)
+
+
+def test_a_judge_who_says_nothing_counts_a_half_and_a_long_dialogue_is_not_shown(oracle: str, tmp_path: Path) -> None:
+    said = [{"role": role, "content": f"{n}?"} for n, role in enumerate(["user", "assistant"] * 2 + ["user"])]
+    answers = {name: [{"role": "assistant", "content": name}] for name in ("chosen", "rejected")}
+    file = tmp_path / "pairs.jsonl"
+    file.write_text(json.dumps({"prompt": said, **answers}) + "\n" + json.dumps({"prompt": "Who?", **answers}))
+    before = asked_of(oracle)
+    done = json.loads(called("score", "pairs", file, "--judge", f"{oracle}#oracle", "--json").stdout)
+    assert done["rows"][0]["value"] == 0.5 and done["reasons"] == {
+        "more than 4 messages": 1,
+        "no verdict that can be read": 1,
+    }
+    assert asked_of(oracle) - before == 3  # one pair, asked again twice

@@ -69,7 +69,7 @@ def test_a_server_annotates_and_grades_and_a_kill_costs_nothing_twice(tmp_path: 
     assert judged["edited"] == 0 and judged["unscored"] == 0 and judged["comparisons"]
     assert judged["annotator"]["consistent"] == 1.0 and judged["annotator"]["requests"] == 2 * judged["comparisons"]
     assert next(metrics for name, metrics in steps.items() if name.endswith("-pruned"))["judge_unscored"] == 0
-    assert json.loads((run / "run.json").read_text())["about"]["simulated"] == []
+    assert json.loads((run / "run.json").read_text())["simulated"] == []
 
 
 def test_who_compares_and_who_grades() -> None:

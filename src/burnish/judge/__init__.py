@@ -20,7 +20,7 @@ imported. See docs/judging.md.
 """
 
 from burnish.judge.asking import How
-from burnish.judge.files import judge_rows, read_rubric
+from burnish.judge.files import judge_preferences, judge_rows, read_rubric
 from burnish.judge.intervals import wilson
 from burnish.judge.pairs import pair_accuracy
 from burnish.judge.pairwise import Compared, Pairwise, comparison_metrics
@@ -51,6 +51,7 @@ __all__ = [
     "comparison_metrics",
     "gold_text",
     "grade_responses",
+    "judge_preferences",
     "judge_rows",
     "pair_accuracy",
     "read_choice",

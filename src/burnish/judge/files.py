@@ -17,12 +17,13 @@ from typing import Any
 
 from burnish.errors import DataError, SettingsError
 from burnish.judge.intervals import wilson
+from burnish.judge.measure import PairScores, judge_pairs
 from burnish.judge.operations.records import Criterion, RubricText, rubric_of
 from burnish.judge.pairwise import Compared, Pairwise, comparison_metrics
 from burnish.judge.pointwise import Absolute, Critique, Golden, Quality, Rubric
 from burnish.llm.requests import Asker, Reply, Request
 from burnish.protocols import Judge, Work
-from burnish.records import AnsweredRow
+from burnish.records import AnsweredRow, Message, Preference, Prompt, Response
 
 HOW: dict[str, Callable[..., Any]] = {
     "pairwise": Pairwise,
@@ -127,6 +128,36 @@ def _scored(rows: Sequence[AnsweredRow], judge: Judge, work: Work | None) -> tup
 
 def _reason(unscored: str) -> str:
     return unscored.partition(": ")[0]
+
+
+def judge_preferences(
+    pairs: Sequence[Preference], judges: Sequence[Any], *, seed: int = 0, work: Work | None = None
+) -> PairScores:
+    """Pairs by RewardBench's rules (`judge_pairs`), decided by comparing judges, who are asked all pairs at once.
+
+    Args:
+        judges: an odd number of `Pairwise`; each draws the order by itself, so of one order asked it is each one's own.
+    """
+    shown: list[tuple[Prompt, tuple[Response, Response]]] = []
+
+    def note(*texts: tuple[Message, ...]) -> None:
+        shown.append(_pair(*texts))
+
+    judge_pairs(pairs, [note], seed=seed, draws=2)  # which pairs a judge is shown at all
+    ready = [judge.prepared(shown, work) for judge in judges]
+
+    def decider(judge: Any) -> Callable[..., int | None]:
+        return lambda *texts: judge.rank(*_pair(*texts)).winner
+
+    return judge_pairs(pairs, [decider(judge) for judge in ready], seed=seed)
+
+
+def _pair(
+    context: tuple[Message, ...], first: tuple[Message, ...], second: tuple[Message, ...]
+) -> tuple[Prompt, tuple[Response, Response]]:
+    prompt = Prompt(messages=context)
+    made = [Response(prompt=prompt.id, messages=said, parents=(prompt.id,)) for said in (first, second)]
+    return prompt, (made[0], made[1])
 
 
 def share_of(count: int, n: int) -> str:
