@@ -184,7 +184,7 @@ def pairs(
     device: str = "auto",
     dtype: str = "auto",
 ) -> None:
-    """Score a pair file by RewardBench's rules: strict ties, subsets, sections, overall. By a reward model or a judge."""
+    """Score a pair file by RewardBench's rules: strict ties, subsets, sections, overall. By a reward model or judge."""
     from burnish.errors import DataError, SettingsError
     from burnish.records import read_preferences
 
