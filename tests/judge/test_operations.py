@@ -41,7 +41,7 @@ def test_a_declaration_is_whole(operation: Operation) -> None:
 
 
 def test_ids_and_templates_are_one_to_one() -> None:
-    assert len({o.id for o in OPERATIONS}) == len(OPERATIONS) == 30
+    assert len({o.id for o in OPERATIONS}) == len(OPERATIONS) == 31
     folder = ROOT / "src/burnish/judge/operations/templates"
     assert {o.template for o in OPERATIONS} == set(folder.glob("*.jinja"))
 

@@ -1,4 +1,4 @@
-"""Looking at what a run asked of models: tokens, money, latency, refusals."""
+"""Judging a file by a server or a reward model, and what a run asked of models: tokens, money, latency, refusals."""
 
 from __future__ import annotations
 
@@ -91,11 +91,17 @@ def print_estimate(client: Any, prompts: list[Any], n: int, sampling: Any, kept:
         SettingsError: a model in this process, which costs nothing.
     """
     from burnish.errors import SettingsError
-    from burnish.llm.requests import Endpoint, Store, estimate
+    from burnish.llm.requests import Endpoint
 
     if not isinstance(client, Endpoint):
         raise SettingsError("--dry-run estimates what a server would cost; a folder of weights costs nothing")
-    requests = [request for _, request in client.plan(prompts, n, sampling)]
+    tell_estimate([request for _, request in client.plan(prompts, n, sampling)], kept)
+
+
+def tell_estimate(requests: list[Any], kept: Path) -> None:
+    """What these requests would cost at most, less those that the store `kept` has."""
+    from burnish.llm.requests import Store, estimate
+
     if kept.exists():
         with Store(kept) as store:
             told = estimate(requests, store)
@@ -106,3 +112,112 @@ def print_estimate(client: Any, prompts: list[Any], n: int, sampling: Any, kept:
         f"{told.requests:,} requests ({told.reused:,} are kept already), about {told.prompt_tokens:,} tokens of "
         f"prompts, at most {told.most_completion_tokens:,} of replies, {money}"
     )
+
+
+def judge(
+    file: Annotated[
+        Path, typer.Argument(help="Rows: prompt, chosen, rejected; or prompt, completion(s); or messages.")
+    ],
+    *,
+    judge_: Annotated[str, typer.Option("--judge", help="http://host:8000/v1#model, or a reward model folder.")],
+    out: Annotated[Path, typer.Option(help="JSONL of the rows with verdicts.")],
+    how: Annotated[
+        str, typer.Option(help="What a server is asked: pairwise, golden, rubric, quality, absolute, critique.")
+    ] = "",
+    rubric: Annotated[Path | None, typer.Option(help="JSON of criteria with levels, for --how rubric.")] = None,
+    both: Annotated[bool, typer.Option("--both/--one-order", help="Compare in both orders, or in one drawn.")] = True,
+    ties: Annotated[bool, typer.Option("--ties/--no-ties", help="Whether a comparison may end in a tie.")] = True,
+    chat: Annotated[str, typer.Option(help="Chat format of a reward model without a template: chatml, ...")] = "",
+    prefix: Annotated[str, typer.Option(help="Before the names of the verdict's columns, such as qwen_.")] = "",
+    seed: Annotated[int, typer.Option(help="Seed of the order drawn.")] = 0,
+    budget_tokens: Annotated[int, typer.Option(help="Stop after so many tokens; 0 is no limit.")] = 0,
+    budget_money: Annotated[float, typer.Option(help="The same in US dollars.")] = 0.0,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Only say what asking would cost at most.")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
+    device: str = "auto",
+    dtype: str = "auto",
+) -> None:
+    """Judge the rows of a file: a verdict each, or why there is none. Replies are kept in OUT.requests/ and resumed."""
+    from burnish.cli.verbs import _check_place, _working, _write
+    from burnish.cli.workers import judge_of
+    from burnish.judge import judge_rows
+    from burnish.records import read_answered, write_jsonl
+
+    limits = {"tokens": budget_tokens, "money": budget_money}
+    chosen = judge_of(judge_, how=how, rubric=rubric, both=both, ties=ties, seed=seed, limits=limits,
+                      chat=chat, device=device, dtype=dtype)  # fmt: skip
+    rows = read_answered(file)
+    kept = out.with_name(out.name + ".requests") / "judge.sqlite"
+    if dry_run:
+        tell_estimate(first_requests(chosen, rows, prefix), kept)
+        return
+    _check_place(out.parent)
+    before = _kept(kept)
+    with _working() as work:
+        work.requests = kept
+        judged, metrics = judge_rows(rows, chosen, prefix=prefix, work=work)
+    plain_rows = (json.loads(json.dumps(row, default=str)) for row in judged)
+    _write(out, write_jsonl, plain_rows)
+    after = _kept(kept)
+    metrics["kept"] = dict(zip(("replies", "tokens", "money"), after, strict=True))
+    metrics["new"] = {"replies": after[0] - before[0], "tokens": after[1] - before[1]}
+    if as_json:
+        print(json.dumps({"file": str(file), "out": str(out), "judge": chosen.name, "metrics": metrics}))
+        return
+    print("\n".join(_told(chosen.name, metrics)))
+    print(f"{len(rows):,} rows, {len(judged):,} verdicts -> {out}", file=sys.stderr)
+
+
+def first_requests(judge: Any, rows: list[Any], prefix: str = "") -> list[Any]:
+    """What a judge would ask before any reply is read.
+
+    Raises:
+        SettingsError: the judge asks nobody.
+    """
+    from dataclasses import replace
+
+    from burnish.errors import SettingsError
+    from burnish.judge import judge_rows
+    from burnish.judge.files import Listing
+
+    if not hasattr(judge, "asker"):
+        raise SettingsError("--dry-run estimates what a server would cost; a reward model costs nothing")
+    listing = Listing(judge.asker.identity)
+    judge_rows(rows, replace(judge, asker=listing), prefix=prefix)
+    return listing.requests
+
+
+def _kept(path: Path) -> tuple[int, int, float]:
+    """Replies, tokens and US dollars of a store; zeros where there is none."""
+    from burnish.llm.requests import Store
+    from burnish.llm.requests.books import spent_in
+
+    if not path.exists():
+        return 0, 0, 0.0
+    with Store(path) as store:
+        count = len(store)
+    return (count, *spent_in(path))
+
+
+def _told(name: str, metrics: dict[str, Any]) -> list[str]:
+    from burnish.judge.files import share_of
+
+    lost, lines = metrics["no_verdict"], [name]
+    total = metrics.get("comparisons", metrics.get("answers"))
+    if "comparisons" in metrics:
+        won, ties, pairs = metrics["won"], metrics["ties"], metrics["both_orders_read"]
+        lines += [f"consistent        {share_of(pairs - metrics['inconsistent'], pairs)}"] if pairs else []
+        lines += [
+            f"ties              {share_of(ties, won + ties)}",
+            f"first shown wins  {share_of(metrics['first_won'], metrics['decided'])} (0.5 is no position bias)",
+        ]
+    else:
+        mean = "-" if metrics["mean"] is None else f"{metrics['mean']:.4f}"
+        lines.append(f"mean score        {mean}, n = {metrics['scored']:,}")
+    lines.append(f"unscored          {share_of(sum(lost.values()), total)}")
+    lines += [f"  {number:,} {reason}" for reason, number in sorted(lost.items(), key=lambda one: -one[1])]
+    kept, new = metrics["kept"], metrics["new"]
+    if kept["replies"]:
+        lines.append(f"tokens            {kept['tokens']:,} of {kept['replies']:,} replies, "
+                     f"{new['tokens']:,} of {new['replies']:,} new ones")  # fmt: skip
+    return lines

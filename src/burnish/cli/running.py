@@ -22,8 +22,21 @@ Prompts = Annotated[
 ]
 Heldout = Annotated[str, typer.Option(help="File of held-out prompts. Default: a fifth of --prompts, by hash.")]
 AnnotatorSpec = Annotated[
-    str, typer.Option(help="Who compares answers: a checker (math, constraints), a reward model folder, or simulated.")
+    str,
+    typer.Option(
+        help="Who compares answers: a checker (math, constraints), a reward model folder, http://host:8000/v1#model, "
+        "or simulated."
+    ),
 ]
+JudgeSpec = Annotated[
+    str,
+    typer.Option(
+        "--judge",
+        help="Who grades for pruning: http://host:8000/v1#model, a checker, or none. Default: as --annotator.",
+    ),
+]
+Tokens = Annotated[int, typer.Option(help="Stop asking servers after so many tokens; 0 is no limit.")]
+Money = Annotated[float, typer.Option(help="The same in US dollars.")]
 Out = Annotated[str, typer.Option(help="Run folder. Default: runs/RECIPE-SCALE. The same command again goes on.")]
 Set = Annotated[list[str], typer.Option("--set", help="Override a setting: key=value. May be repeated.")]
 Chat = Annotated[str, typer.Option(help="Chat format for a base model without a template: chatml or llama3.")]
@@ -39,6 +52,9 @@ def run(
     prompts: Prompts = "",
     heldout: Heldout = "",
     annotator: AnnotatorSpec = "",
+    judge: JudgeSpec = "",
+    budget_tokens: Tokens = 0,
+    budget_money: Money = 0.0,
     out: Out = "",
     set_: Set = [],  # noqa: B006 (typer reads the default)
     chat: Chat = "",
@@ -69,7 +85,7 @@ def run(
     extra = [*([f"chat={chat}"] if chat else []), *([f"seed={seed}"] if seed else [])]
     settings = override(module.scale(scale), [*set_, *extra])
     check_counts(settings)
-    asked = people.Asked(policy=policy, prompts=prompts, heldout=heldout, annotator=annotator)
+    asked = people.Asked(policy, prompts, heldout, annotator, judge, limits=(budget_tokens, budget_money))
     if dry_run:
         print_plan(module, settings, asked)
         return

@@ -1,4 +1,4 @@
-"""`burnish score`: verdicts and labels of a file as numbers with intervals. Nothing is asked of a language model."""
+"""`burnish score`: verdicts and labels of a file as numbers with intervals. Only `pairs --judge` asks a model."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 if TYPE_CHECKING:
-    from burnish.judge.measure import Estimate
+    from burnish.judge.measure import Estimate, PairScores
 
 FILE = "JSON lines, JSON, Parquet or .csv."
 File = Annotated[Path, typer.Argument(help=FILE)]
@@ -163,7 +163,19 @@ def win_rate(
 def pairs(
     file: Annotated[Path, typer.Argument(help="Pairs: chosen, rejected, prompt, and RewardBench's subset if any.")],
     *,
-    reward: Annotated[str, typer.Option(help="A reward model: a folder in Hugging Face layout.")],
+    reward: Annotated[str, typer.Option(help="A reward model: a folder in Hugging Face layout.")] = "",
+    judge: Annotated[
+        list[str], typer.Option(help="In its place http://host:8000/v1#model; repeated, an odd panel votes.")
+    ] = [],  # noqa: B006 (typer reads the default)
+    both: Annotated[
+        bool, typer.Option("--both/--one-order", help="Ask judges in both orders, or in one drawn.")
+    ] = False,
+    ties: Annotated[
+        bool, typer.Option("--ties/--no-ties", help="Whether judges may say tie, which counts 0.5.")
+    ] = False,
+    requests: Annotated[str, typer.Option(help="Folder where replies are kept. Default: FILE.requests.")] = "",
+    budget_tokens: Annotated[int, typer.Option(help="Stop judges after so many tokens; 0 is no limit.")] = 0,
+    budget_money: Annotated[float, typer.Option(help="The same in US dollars.")] = 0.0,
     mix: Annotated[str, typer.Option(help="Weights of the heads of an attribute model, comma-separated.")] = "",
     chat: Annotated[str, typer.Option(help="Chat format of a model without a template: llama3, chatml, ...")] = "",
     limit: Annotated[int, typer.Option(help="Only the first rows; 0 takes all.")] = 0,
@@ -172,38 +184,68 @@ def pairs(
     device: str = "auto",
     dtype: str = "auto",
 ) -> None:
-    """Score a pair file with a reward model by RewardBench's rules: strict ties, subsets, sections, overall."""
-    from burnish.cli.verbs import _working
-    from burnish.cli.workers import policy_weights
+    """Score a pair file by RewardBench's rules: strict ties, subsets, sections, overall. By a reward model or judge."""
     from burnish.errors import DataError, SettingsError
-    from burnish.judge import RewardModel
-    from burnish.judge.measure import score_pairs
     from burnish.records import read_preferences
-    from burnish.runs import choose_compute
-    from burnish.runs.compute import set_compute
-    from burnish.runs.workers import fix_threads
 
+    if bool(reward) == bool(judge):
+        raise SettingsError("name who scores the pairs: --reward FOLDER, or --judge http://host:8000/v1#model")
     read = read_preferences(file)
     if not read.rows:
         raise DataError(f"{file} holds no pair")
+    rows = read.rows[: limit or None]
+    if reward:
+        done = _by_reward(rows, reward, mix, chat, seed, (device, dtype))
+    else:
+        kept = Path(requests or f"{file}.requests") / "pairs.sqlite"
+        done = _by_judges(rows, judge, {"both": both, "ties": ties, "seed": seed}, (budget_tokens, budget_money), kept)
+    _print_pairs(done, file, len(read.dropped), as_json, by_rule=bool(judge))
+
+
+def _by_reward(rows: Any, reward: str, mix: str, chat: str, seed: int, where: tuple[str, str]) -> PairScores:
+    from burnish.cli.verbs import _working
+    from burnish.cli.workers import policy_weights, with_compute
+    from burnish.errors import SettingsError
+    from burnish.judge import RewardModel
+    from burnish.judge.measure import score_pairs
+
     try:
         weights = tuple(float(part) for part in _words(mix)) or None
     except ValueError:
         raise SettingsError(f"--mix {mix}: write numbers separated by commas, such as 0.7,0.3") from None
-    compute = choose_compute(device=device, dtype=dtype)
-    set_compute(compute)
-    fix_threads(compute.threads)
+    with_compute(*where)
     judge = RewardModel(policy_weights(reward), format=chat or None, mix=weights)
     with _working() as work:
-        done = score_pairs(read.rows[: limit or None], lambda texts: judge.score(texts, work=work), seed=seed)
+        return score_pairs(rows, lambda texts: judge.score(texts, work=work), seed=seed)
+
+
+def _by_judges(rows: Any, specs: list[str], how: dict[str, Any], limits: tuple[int, float], kept: Path) -> PairScores:
+    from burnish.cli.verbs import _check_place, _working
+    from burnish.cli.workers import Asked, server_of
+    from burnish.errors import SettingsError
+    from burnish.judge import Pairwise, judge_preferences
+
+    askers = [server_of(spec, Asked(limits=limits)) for spec in specs]
+    if None in askers:
+        raise SettingsError(f"--judge {specs[askers.index(None)]} is no server; write it as http://host:8000/v1#model")
+    if len(askers) % 2 == 0:
+        raise SettingsError(f"{len(askers)} judges can be split; name an odd number with --judge")
+    _check_place(kept.parent)
+    with _working() as work:
+        work.requests = kept
+        return judge_preferences(rows, [Pairwise(asker=a, **how) for a in askers], seed=how["seed"], work=work)
+
+
+def _print_pairs(done: PairScores, file: Path, dropped: int, as_json: bool, *, by_rule: bool) -> None:
     names = {f"subset {name}": estimate for name, estimate in done.subsets.items()}
     sections = {f"section {name}": estimate for name, estimate in done.sections.items()}
     told = {"overall": done.overall, **sections, **names, "of pairs with a verdict": done.of_scored, **done.by_length}
-    counts = {"ties": done.ties, "reasons": done.reasons, "missing": list(done.missing), "dropped": len(read.dropped)}
+    counts = {"ties": done.ties, "reasons": done.reasons, "missing": list(done.missing), "dropped": dropped}
     _print(told, as_json, file, **counts)
     if not as_json:
-        print(f"{done.ties} ties (counted as lost); {len(read.dropped)} rows of the file left out")
-        print("".join(f"{number} without a score: {reason}\n" for reason, number in done.reasons.items()), end="")
+        print(f"{done.ties} ties (counted as lost); {dropped} rows of the file left out")
+        without = "without a verdict, counted 0.5 by the rule" if by_rule else "without a score"
+        print("".join(f"{number} {without}: {reason}\n" for reason, number in done.reasons.items()), end="")
         if done.missing:
             print(f"the file has no pair of {', '.join(done.missing)}; the overall value is that of the other sections")
 

@@ -20,6 +20,8 @@ class Asked:
     prompts: str = ""
     heldout: str = ""
     annotator: str = ""
+    judge: str = ""
+    limits: tuple[int, float] = (0, 0.0)  # tokens and US dollars that servers may cost; 0 is no limit
 
 
 @dataclass(frozen=True)
@@ -72,6 +74,9 @@ def assemble(module: Any, asked: Asked, settings: Any) -> Chosen:
     else:
         pools = file_prompts(asked)
     annotator, judge, simulated = annotator_of(asked, [*pools["prompts"], *pools["heldout"]], checkers)
+    if asked.judge:
+        judge = pruning_judge(asked, checkers)
+        simulated = [role for role in simulated if role != "judge"]
     workers = module.Workers(
         policy=policy_weights(asked.policy),
         annotator=annotator,
@@ -138,7 +143,13 @@ def annotator_of(asked: Asked, prompts: list[Any], checkers: dict[str, Any]) -> 
     if not spec:
         names = sorted({p.checker for p in prompts if p.checker})
         said = f"these prompts name {', '.join(names)}" if names else "these prompts name no checker"
-        raise SettingsError(f"say who compares answers: --annotator CHECKER or a reward model folder ({said})")
+        raise SettingsError(
+            f"say who compares answers: --annotator CHECKER, a reward model folder or a server ({said})"
+        )
+    if asker := server_of(spec, asked):
+        from burnish.judge import Pairwise, Quality
+
+        return Pairwise(asker=asker), Quality(asker=asker), []
     if (Path(spec) / "config.json").exists():
         from burnish.judge import RewardModel
         from burnish.models import weights_of
@@ -147,7 +158,10 @@ def annotator_of(asked: Asked, prompts: list[Any], checkers: dict[str, Any]) -> 
     if spec not in checkers:
         from burnish.runs import nearest
 
-        raise SettingsError(f"--annotator {spec} is no checker and no reward model folder; {nearest(spec, checkers)}")
+        raise SettingsError(
+            f"--annotator {spec} is no checker, no reward model folder and no server (http://host:8000/v1#model); "
+            f"{nearest(spec, checkers)}"
+        )
     if not any(p.reference for p in prompts):
         raise SettingsError(
             f"--annotator {spec} needs reference answers, and none of the {len(prompts)} prompts has one; add a column "
@@ -155,6 +169,88 @@ def annotator_of(asked: Asked, prompts: list[Any], checkers: dict[str, Any]) -> 
         )
     checker = annotate.CheckerAnnotator(checker=checkers[spec])
     return checker, checker, []
+
+
+def server_of(spec: str, asked: Asked) -> Any:
+    """The endpoint of a spec, with what the run may spend; None where the spec is no URL."""
+    from burnish.cli.asking import with_budget
+    from burnish.llm.requests import parse_endpoint
+
+    endpoint = parse_endpoint(spec)
+    return with_budget(endpoint, *asked.limits) if endpoint else None
+
+
+def pruning_judge(asked: Asked, checkers: dict[str, Any]) -> Any:
+    """Who grades for pruning, where `--judge` says so: a server (three points), a checker, or nobody.
+
+    Raises:
+        SettingsError: none of these.
+    """
+    from burnish import annotate
+    from burnish.judge import Quality
+    from burnish.runs import nearest
+
+    if asked.judge == "none":
+        return None
+    if asker := server_of(asked.judge, asked):
+        return Quality(asker=asker)
+    if asked.judge not in checkers:
+        raise SettingsError(f"--judge {asked.judge} is no server (http://host:8000/v1#model), no checker and not none; "
+                            f"{nearest(asked.judge, checkers)}")  # fmt: skip
+    return annotate.CheckerAnnotator(checker=checkers[asked.judge])
+
+
+def judge_of(
+    spec: str,
+    *,
+    how: str,
+    rubric: Path | None,
+    both: bool,
+    ties: bool,
+    seed: int,
+    limits: dict[str, float],
+    chat: str,
+    device: str,
+    dtype: str,
+) -> Any:
+    """The judge of `burnish judge`: a server asked in one of several ways, or a reward model folder.
+
+    Raises:
+        SettingsError: a spec that is neither, or an option that does not go with it.
+    """  # fmt: skip
+    from burnish.cli.asking import with_budget
+    from burnish.judge import RewardModel, read_rubric
+    from burnish.judge.files import HOW, judge_asking
+    from burnish.llm.requests import parse_endpoint
+    from burnish.runs import nearest
+
+    if endpoint := parse_endpoint(spec):
+        how = how or "pairwise"
+        if how not in HOW:
+            raise SettingsError(f"--how {how} is not known; {nearest(how, HOW)}")
+        if how != "pairwise" and not (both and ties):
+            raise SettingsError(f"--one-order and --no-ties are for --how pairwise, not for {how}")
+        more = {"both": both, "ties": ties, "seed": seed} if how == "pairwise" else {}
+        asker = with_budget(endpoint, int(limits["tokens"]), limits["money"])
+        return judge_asking(how, asker, rubric=read_rubric(rubric) if rubric else None, **more)
+    if not (Path(spec) / "config.json").exists():
+        raise SettingsError(f"--judge {spec} is no server (http://host:8000/v1#model) and no reward model folder")
+    if how or rubric or not (both and ties) or any(limits.values()):
+        raise SettingsError(f"--judge {spec} is a reward model, which scores answers one by one: leave out --how, "
+                            "--rubric, --one-order, --no-ties and the budget")  # fmt: skip
+    with_compute(device, dtype)
+    return RewardModel(policy_weights(spec), format=chat or None)
+
+
+def with_compute(device: str, dtype: str) -> None:
+    """Compute in this process, on this device."""
+    from burnish.runs import choose_compute
+    from burnish.runs.compute import set_compute
+    from burnish.runs.workers import fix_threads
+
+    compute = choose_compute(device=device, dtype=dtype)
+    set_compute(compute)
+    fix_threads(compute.threads)
 
 
 def described(settings: Any, paper: Any) -> dict[str, Any]:

@@ -16,9 +16,11 @@ imported. See docs/judging.md.
     same           `SameOrDifferent`
     panel          `Panel`: several judges as one
     steps          the step `grade_responses`
+    files          rows of a file with verdicts beside their columns
 """
 
 from burnish.judge.asking import How
+from burnish.judge.files import judge_preferences, judge_rows, read_rubric
 from burnish.judge.intervals import wilson
 from burnish.judge.pairs import pair_accuracy
 from burnish.judge.pairwise import Compared, Pairwise, comparison_metrics
@@ -49,10 +51,13 @@ __all__ = [
     "comparison_metrics",
     "gold_text",
     "grade_responses",
+    "judge_preferences",
+    "judge_rows",
     "pair_accuracy",
     "read_choice",
     "read_object",
     "read_rating",
+    "read_rubric",
     "score_responses",
     "wilson",
 ]

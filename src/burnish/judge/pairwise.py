@@ -16,7 +16,7 @@ from typing import Any, ClassVar
 from burnish.errors import SettingsError
 from burnish.judge.asking import How
 from burnish.judge.intervals import wilson
-from burnish.judge.operations import PAIRWISE
+from burnish.judge.operations import PAIRWISE, PAIRWISE_NO_TIE
 from burnish.judge.operations.records import Comparison, Preferred
 from burnish.llm.operations import Answered
 from burnish.llm.requests import Asker
@@ -63,6 +63,7 @@ class Pairwise:
         both: ask in both orders; without it, in one that is drawn from `seed` and the ids.
         seed: of the placement.
         inconsistent: what two verdicts that contradict each other come to: `unscored`, or `tie`.
+        ties: the judge may call a pair a tie; without it, it must name one (RewardBench, spec C.2).
         how: sampling, asking again, questions under way.
         known: filled by `prepared`.
     """
@@ -72,6 +73,7 @@ class Pairwise:
     both: bool = True
     seed: int = 0
     inconsistent: str = "unscored"
+    ties: bool = True
     how: How = field(default_factory=How)
     known: Mapping[str, Compared] = field(default_factory=dict, repr=False, metadata={"runtime": True})
 
@@ -81,7 +83,8 @@ class Pairwise:
 
     @property
     def name(self) -> str:
-        return f"pairwise, {'both orders' if self.both else 'one order'}: {self.asker.identity}"
+        orders = "both orders" if self.both else "one order"
+        return f"pairwise, {orders}{'' if self.ties else ', no ties'}: {self.asker.identity}"
 
     def prepared(self, pairs: Sequence[Pair], work: Work | None = None) -> Pairwise:
         """The same judge, with all these comparisons made."""
@@ -110,7 +113,7 @@ class Pairwise:
             shown = [(first, 1 - first), (1 - first, first)][: 2 if self.both else 1]
             orders.append(shown)
             records += [Comparison(prompt=prompt, first=by_id[a], second=by_id[b]) for a, b in shown]
-        answers = iter(self.how.ask(PAIRWISE, records, self.asker, work))
+        answers = iter(self.how.ask(PAIRWISE if self.ties else PAIRWISE_NO_TIE, records, self.asker, work))
         return [
             self._joined(pair, shown, [next(answers) for _ in shown]) for pair, shown in zip(pairs, orders, strict=True)
         ]
@@ -183,8 +186,11 @@ def comparison_metrics(rows: Sequence[Compared]) -> dict[str, Any]:
         "ties": sum(not row.judgement.unscored and row.judgement.winner == -1 for row in rows),
         "inconsistent": len(double) - agreed,
         "unscored": sum(any(got.record is None for got in row.answers) for row in rows),
+        "both_orders_read": len(double),
         "consistent": agreed / len(double) if double else None,
         "tie_share": (len(verdicts) - len(decided)) / len(verdicts) if verdicts else None,
+        "decided": len(decided),
+        "first_won": first,
         "first_shown_wins": first / len(decided) if decided else None,
         "first_shown_interval": [low, high],
         "self_judged": sum(row.self_judged for row in rows),

@@ -36,6 +36,7 @@ def oracle_answers(oracle: Oracle) -> dict[str, Answerer]:
     """Operation id -> function, for all judging operations that the oracle can answer."""
     told: dict[str, Callable[[Oracle, Any], Fields]] = {
         "judge/pairwise": _pairwise,
+        "judge/pairwise_no_tie": _better,
         "judge/same_or_different": _same,
         "judge/quality": _quality,
         "judge/absolute": _absolute,
@@ -66,6 +67,12 @@ def _pairwise(oracle: Oracle, record: Comparison) -> Fields:
     if judgement.winner == -1 or judgement.strength is None:
         return {"why": why, "winner": "tie", "strength": "equal"}
     return {"why": why, "winner": "AB"[judgement.winner or 0], "strength": STRENGTHS[judgement.strength]}
+
+
+def _better(oracle: Oracle, record: Comparison) -> Fields:
+    """Of two alike, the one shown first: a judge that must name one has nothing else to go by."""
+    fields = _pairwise(oracle, record)
+    return {**fields, "winner": "A", "strength": STRENGTHS[1]} if fields["winner"] == "tie" else fields
 
 
 def _same(oracle: Oracle, record: Comparison) -> Fields:

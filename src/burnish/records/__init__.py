@@ -4,6 +4,7 @@ Comes in: files of prompts, demonstrations and preferences. Goes out: frozen row
 library and pyarrow only.
 """
 
+from burnish.records.answered import AnsweredRow, read_answered
 from burnish.records.any_rows import read_rows
 from burnish.records.conventions import ReadResult, read_demonstrations, read_documents, read_preferences, read_prompts
 from burnish.records.nouns import (
@@ -36,6 +37,7 @@ __all__ = [
     "GRADES",
     "ROLES",
     "STRENGTHS",
+    "AnsweredRow",
     "Attribute",
     "Candidate",
     "Demonstration",
@@ -58,6 +60,7 @@ __all__ = [
     "from_plain",
     "model_config",
     "plain",
+    "read_answered",
     "read_demonstrations",
     "read_documents",
     "read_parquet",

@@ -220,7 +220,12 @@ def _attributes(row: Row) -> tuple[Attribute, ...]:
     return tuple(Attribute(name=name, value=_number(given, name)) for name in given if given[name] is not None)
 
 
-def _as_prompt(found: Dialogue, source: str) -> Prompt:
+def prompt_of(found: Dialogue, source: str) -> Prompt:
+    """The prompt of a dialogue, with the columns beside it.
+
+    Raises:
+        Unfit: nothing in it waits for an answer.
+    """
     row = found.extra
     if not found.context or found.context[-1].role not in ("user", "ipython"):
         raise Unfit("the dialogue holds no user message that waits for an answer")
@@ -240,7 +245,7 @@ def _as_prompt(found: Dialogue, source: str) -> Prompt:
 
 
 def _as_noun(cls: type, found: Dialogue, source: str) -> Any:
-    prompt = _as_prompt(found, source)
+    prompt = prompt_of(found, source)
     if cls is Prompt:
         return prompt
     row = found.extra

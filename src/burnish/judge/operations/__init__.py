@@ -9,7 +9,15 @@ templates/  one Jinja file for each
 
 from typing import Any
 
-from burnish.judge.operations.comparing import COMPARING, EQUALITY, PAIRWISE, PRINCIPLE, PROMPT_QUALITY, SAME
+from burnish.judge.operations.comparing import (
+    COMPARING,
+    EQUALITY,
+    PAIRWISE,
+    PAIRWISE_NO_TIE,
+    PRINCIPLE,
+    PROMPT_QUALITY,
+    SAME,
+)
 from burnish.judge.operations.deciding import DECIDING, deciding
 from burnish.judge.operations.grading import (
     ABSOLUTE,
@@ -46,6 +54,7 @@ __all__ = [
     "LONG_CONTEXT",
     "OPERATIONS",
     "PAIRWISE",
+    "PAIRWISE_NO_TIE",
     "PRINCIPLE",
     "PROMPT_QUALITY",
     "QUALITY",

@@ -38,6 +38,14 @@ class PairForm(Form):
     )
 
 
+class BetterForm(Form):
+    why: Words = Field(description=WHY)
+    winner: one_of("A", "B") = Field(description="The better answer. There is no tie.")
+    strength: one_of("significantly better", "better", "slightly better", "marginally better") = Field(
+        description="By how much the winner is better."
+    )
+
+
 class PickForm(Form):
     why: Words = Field(description=WHY)
     winner: one_of("A", "B", "tie") = Field(description="The answer that keeps to the principle better, or tie.")
@@ -72,6 +80,10 @@ def _preferred(record: Comparison, form: PairForm) -> Preferred:
     return Preferred(winner=_winner(form.winner), strength=_BY_WORD.get(form.strength), why=form.why)
 
 
+def _better(record: Comparison, form: BetterForm) -> Preferred:
+    return Preferred(winner=_winner(form.winner), strength=_BY_WORD[form.strength], why=form.why)
+
+
 def _picked(record: PrincipleComparison, form: PickForm) -> Preferred:
     winner = _winner(form.winner)
     return Preferred(winner=winner, strength=None if winner < 0 else 3, why=form.why)
@@ -95,6 +107,16 @@ PAIRWISE: Operation[Comparison, Preferred] = Operation(
     purpose="Which of two answers is better, and by how much (four strengths, or a tie).",
     source="Llama 3 §3.7 (strengths), Nemotron-4 A.12 (both orders)",
     template=TEMPLATES / "pairwise.jinja", record=Comparison, form=PairForm, build=_preferred,
+    example=Comparison(prompt=_SUM, first=_RIGHT, second=_WRONG),
+    example_reply={"why": "A adds correctly and shows it; B is off by one.", "winner": "A",
+                   "strength": "significantly better"},
+)  # fmt: skip
+
+PAIRWISE_NO_TIE: Operation[Comparison, Preferred] = Operation(
+    id="judge/pairwise_no_tie",
+    purpose="Which of two answers is better, and by how much; one must be named.",
+    source="RewardBench's generative judge, spec C.2",
+    template=TEMPLATES / "pairwise_no_tie.jinja", record=Comparison, form=BetterForm, build=_better,
     example=Comparison(prompt=_SUM, first=_RIGHT, second=_WRONG),
     example_reply={"why": "A adds correctly and shows it; B is off by one.", "winner": "A",
                    "strength": "significantly better"},
@@ -137,4 +159,6 @@ PROMPT_QUALITY: Operation[TwoPrompts, Levels] = Operation(
                    "practicality": "better", "complexity": "better", "novelty": "same"},
 )  # fmt: skip
 
-COMPARING: tuple[Operation[Any, Any], ...] = (PAIRWISE, PRINCIPLE, SAME, EQUALITY, PROMPT_QUALITY)
+COMPARING: tuple[Operation[Any, Any], ...] = (
+    PAIRWISE, PAIRWISE_NO_TIE, PRINCIPLE, SAME, EQUALITY, PROMPT_QUALITY,
+)  # fmt: skip

@@ -1,0 +1,96 @@
+"""Files of prompts with one answer or more, each row kept beside what was read from it: what a judge is given.
+
+columns                                   answers
+chosen, rejected                          `chosen`, `rejected` (and `edited`)
+prompt, completions: a list               `1`, `2` and so on
+any other row with an answer              `answer`
+(prompt and completion, messages, conversations, instruction, question and answer)
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from burnish.errors import DataError
+from burnish.records.conventions import prompt_of, raw_rows
+from burnish.records.dialogues import CONVENTIONS, Dialogue, Row, Unfit
+from burnish.records.nouns import Demonstration, Preference, Prompt, Response
+from burnish.records.table import from_plain
+
+_DIALOGUES = ("GSM8K", "prompt-completion", "HelpSteer", "messages", "ShareGPT", "Alpaca")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AnsweredRow:
+    """A row of a file: its columns as they stand, its prompt, and its answers by name."""
+
+    columns: Row
+    prompt: Prompt
+    answers: dict[str, Response]
+
+
+def read_answered(path: str | Path) -> list[AnsweredRow]:
+    """The rows of a file, in their order and none left out. Ids depend on what a row says, not on where it stands.
+
+    Raises:
+        DataError: no such file, no row, or a row without a prompt or an answer, with its line.
+    """
+    path = Path(path)
+    rows = []
+    try:
+        for number, row, _ in raw_rows(path):
+            try:
+                if isinstance(row, str):
+                    raise Unfit(row)
+                rows.append(_answered(row))
+            except (Unfit, DataError) as unfit:
+                raise DataError(f"{path}:{number}: {unfit}") from None
+    except (OSError, EOFError) as error:
+        reason = "does not exist" if isinstance(error, FileNotFoundError) else f"cannot be read: {error}"
+        raise DataError(f"{path} {reason}; give the path of a .jsonl, .json or .parquet file") from error
+    if not rows:
+        raise DataError(f"{path} is empty; it must hold at least one row")
+    return rows
+
+
+def _answered(row: Row) -> AnsweredRow:
+    found, answers = _dialogue(row)
+    prompt = prompt_of(found, "")
+    made: dict[str, Response] = {}
+    for name, messages in answers.items():
+        if not messages or messages[-1].role != "assistant":
+            raise Unfit(f"{name} does not end in an assistant's answer")
+        again = sum(response.messages == messages for response in made.values())  # equal answers are two all the same
+        made[name] = Response(
+            prompt=prompt.id, messages=messages, model=str(row.get("model") or ""), index=again, parents=(prompt.id,)
+        )
+    return AnsweredRow(columns=row, prompt=prompt, answers=made)
+
+
+def _dialogue(row: Row) -> tuple[Dialogue, dict[str, Any]]:
+    have = {name for name, value in row.items() if value is not None}
+    if {"context", "candidates"} <= have:
+        preference = from_plain(Preference, row)
+        return Dialogue(context=preference.context, extra=row), {c.role: c.messages for c in preference.candidates}
+    if {"context", "response"} <= have:
+        shown = from_plain(Demonstration, row)
+        return Dialogue(context=shown.context, extra=row), {"answer": shown.response}
+    if {"chosen", "rejected"} <= have:
+        found = CONVENTIONS["preference"][1](row)
+        return found, dict(found.ranked)
+    if {"prompt", "completions"} <= have and "labels" not in have:
+        if not isinstance(row["completions"], list) or not row["completions"]:
+            raise Unfit("completions must be a list of answers")
+        each = [CONVENTIONS["prompt-completion"][1]({**row, "completion": said}) for said in row["completions"]]
+        return each[0], {str(place): found.response for place, found in enumerate(each, 1)}
+    for name in _DIALOGUES:
+        needs, read = CONVENTIONS[name]
+        if have.issuperset(needs):
+            found = read(row)
+            return found, dict(found.ranked) or {"answer": found.response}
+    raise Unfit(
+        f"the columns {', '.join(sorted(row)) or '(none)'} hold no prompt with an answer; rename them to prompt, "
+        "chosen, rejected, or prompt, completion(s), or messages"
+    )
