@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from dataclasses import replace
 from pathlib import Path
 from random import Random
@@ -63,6 +64,18 @@ def test_an_oracle_yields_all_pairs() -> None:
     counted = judge.metrics()
     assert counted["won"] == counted["comparisons"] == len(PAIRS) and counted["consistent"] == 1.0
     assert counted["first_shown_wins"] == 0.5 and counted["requests"] == 2 * len(PAIRS)
+
+
+@pytest.mark.parametrize("pairs", [PAIRS, SWAPPED])
+def test_the_transcript_counts_answers_as_the_row_does(pairs: Any) -> None:
+    judge = Pairwise(asker=scripted_judge()).prepared(pairs)
+    for prompt, pair in pairs:
+        judgement = judge.rank(prompt, pair)
+        said = re.findall(r'\(answer (\d) shown first\).*?"winner": ?"([AB])"', judgement.transcript, re.DOTALL)
+        assert sorted(number for number, _ in said) == ["1", "2"]
+        for number, place in said:
+            shown_first = int(number) - 1
+            assert (shown_first if place == "A" else 1 - shown_first) == judgement.winner
 
 
 def test_an_always_first_judge_yields_no_pair() -> None:

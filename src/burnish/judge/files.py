@@ -102,7 +102,10 @@ def _comparison(row: AnsweredRow, got: Compared) -> dict[str, Any]:
     by_id = sorted(ids)
     told: dict[str, Any] = {"winner": None, "strength": judgement.strength, "win": None}
     told |= {"forward": None, "backward": None, "unscored": judgement.unscored}
-    told |= {"judge": judgement.judge, "transcript": judgement.transcript}
+    transcript = judgement.transcript
+    for number, name in enumerate(names, 1):
+        transcript = transcript.replace(f"(answer {number} shown first)", f"({name} shown first)")
+    told |= {"judge": judgement.judge, "transcript": transcript}
     if not judgement.unscored and judgement.winner is not None:
         told["winner"] = names[judgement.winner] if judgement.winner >= 0 else "tie"
         told["win"] = {0: 1.0, 1: 0.0}.get(judgement.winner, 0.5)

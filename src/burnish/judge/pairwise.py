@@ -121,10 +121,11 @@ class Pairwise:
     def _joined(self, pair: Pair, shown: list[tuple[int, int]], answers: list[Answered[Preferred]]) -> Compared:
         prompt, responses = pair
         ids = tuple(sorted(response.id for response in responses))
+        given = [response.id for response in responses]  # whoever reads the transcript counts in the row's own order
         told: dict[str, Any] = {
             "prompt": prompt.id, "responses": ids, "judge": self.name, "parents": ids, "shown": shown[0],
             "transcript": "\n".join(
-                f"(answer {a + 1} shown first) {got.transcript}"
+                f"(answer {given.index(ids[a]) + 1} shown first) {got.transcript}"
                 for (a, _), got in zip(shown, answers, strict=True)
             ),
         }  # fmt: skip
