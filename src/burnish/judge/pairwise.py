@@ -8,6 +8,7 @@ come: they are put in the order of their ids before anything is drawn.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from random import Random
@@ -42,6 +43,9 @@ def pair_key(prompt: Prompt, responses: Sequence[Response]) -> str:
     return "/".join([prompt.id, *sorted(response.id for response in responses)])
 
 
+FIRST = re.compile(r"\(answer (\d+) shown first\)")
+
+
 def facing(judgement: Judgement, responses: Sequence[Response]) -> Judgement:
     """The same judgement with its responses in this order."""
     ids = tuple(response.id for response in responses)
@@ -51,7 +55,9 @@ def facing(judgement: Judgement, responses: Sequence[Response]) -> Judgement:
     winner = judgement.winner
     winner = place[winner] if winner is not None and winner >= 0 else winner
     shown = tuple(place[number] for number in judgement.shown)
-    return replace(judgement, responses=ids, winner=winner, shown=shown, parents=ids, id="")
+    # The transcript counts the answers, too.
+    told = FIRST.sub(lambda found: f"(answer {place[int(found[1]) - 1] + 1} shown first)", judgement.transcript)
+    return replace(judgement, responses=ids, winner=winner, shown=shown, transcript=told, parents=ids, id="")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -121,11 +127,10 @@ class Pairwise:
     def _joined(self, pair: Pair, shown: list[tuple[int, int]], answers: list[Answered[Preferred]]) -> Compared:
         prompt, responses = pair
         ids = tuple(sorted(response.id for response in responses))
-        given = [response.id for response in responses]  # whoever reads the transcript counts in the row's own order
         told: dict[str, Any] = {
             "prompt": prompt.id, "responses": ids, "judge": self.name, "parents": ids, "shown": shown[0],
             "transcript": "\n".join(
-                f"(answer {given.index(ids[a]) + 1} shown first) {got.transcript}"
+                f"(answer {a + 1} shown first) {got.transcript}"
                 for (a, _), got in zip(shown, answers, strict=True)
             ),
         }  # fmt: skip
