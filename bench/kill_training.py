@@ -22,8 +22,8 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from bench import learns
 from bench.kill import compare, contents, finish
+from bench.lessons import material
 from burnish.microworld import base_weights
 from burnish.records import Preference
 
@@ -52,7 +52,7 @@ main()
 
 def write_pairs(path: Path, count: int) -> None:
     """Pairs of the microworld in the columns prompt, chosen, rejected."""
-    pairs: list[Preference] = learns.material("train", count, 0)[2]
+    pairs: list[Preference] = material("train", count, 0).pairs
     with path.open("w", encoding="utf-8") as file:
         for pair in pairs:
             chosen, rejected = (c.messages[-1].content for c in pair.candidates)
