@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from burnish import microworld
 from tests.conftest import Called
 from tests.train.material import make_model
 
@@ -53,6 +54,17 @@ def test_demonstrations_are_previewed_for_sft(called: Called, model: str, tmp_pa
     row = {"messages": [{"role": "user", "content": "Hi"}, {"role": "assistant", "content": "Hello"}]}
     done = called("data", "preview", write(tmp_path, row), "--model", model)
     assert done[0] == 0 and "messages, for sft" in done[1]
+
+
+def test_a_base_without_a_chat_format_is_previewed_with_the_one_train_gives_it(called: Called, tmp_path: Path) -> None:
+    base = Path(microworld.__file__).parent / "base"
+    before = {path.name: path.stat().st_mtime_ns for path in base.iterdir()}
+    for more in ((), ("--chat", "chatml"), ("--chat", "llama3")):
+        done = called("data", "preview", write(tmp_path, PAIR), "--model", str(base), *more)
+        assert done[0] == 0 and ("<|eot_id|>" if "llama3" in more else "<|im_end|>") in done[1], done[2]
+    assert {path.name: path.stat().st_mtime_ns for path in base.iterdir()} == before
+    wrong = called("data", "preview", write(tmp_path, PAIR), "--model", str(base), "--chat", "chatmi")
+    assert wrong[0] == 2 and "no chat format 'chatmi'" in wrong[2]
 
 
 def test_unknown_method_and_missing_file(called: Called, model: str, tmp_path: Path) -> None:
