@@ -38,6 +38,7 @@ def test_stretches_are_marked_and_the_terminator_is_trained_and_masked(
     assert said == "It is 3."
     (ends, *_) = [text for _, what, _, text in lines if what == "formatting"]
     assert ends.count("|") == 1 or "<|" in ends
+    assert " rows.jsonl:1\n" in done[1]
     assert "1 rows would be trained on" in done[1] and "preference, for dpo" in done[1]
 
 

@@ -295,6 +295,23 @@ def test_a_file_for_another_kind_of_method_is_named_with_the_methods_that_read_i
         assert sorted(named) == sorted(name for name, known in METHODS.items() if known.noun is noun)
 
 
+@pytest.mark.parametrize(
+    ("words", "row", "said"),
+    [
+        (["reward", "--set", "margin=true"], {"chosen": "1", "rejected": "2"}, "has no margin"),
+        (["reward-soft"], {"chosen": "1", "rejected": "2"}, ": "),
+        (["rpo"], {"chosen": "1", "rejected": "2"}, "has no reward for an answer"),
+        (["kto"], {"completion": "1"}, "has no label"),
+    ],
+)
+def test_a_row_that_lacks_something_is_named_with_its_file_and_line(called, tmp_path, words, row, said):
+    make_model(tmp_path / "base")
+    data = tmp_path / "some.jsonl"
+    data.write_text(json.dumps({"prompt": "1?", **row}) + "\n")
+    code, _, wrong = called("train", *words, "--model", str(tmp_path / "base"), "--data", str(data), "--out", "out")
+    assert code == 2 and f" (some.jsonl:1){said if said == ': ' else ' ' + said}" in wrong
+
+
 def corpora(place: Path) -> tuple[str, str]:
     """Two files of raw text with equally many letters."""
     for name, letter in (("code", "f"), ("talk", "g")):

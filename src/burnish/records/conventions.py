@@ -293,6 +293,7 @@ def _as_noun(cls: type, found: Dialogue, source: str) -> Any:
         ),
         strength=_strength(row),
         margin=_number(row, "margin"),
+        source=source,
         annotator=str(row.get("annotator") or source.rpartition(":")[0]),
         capability=prompt.ability or str(row.get("capability") or row.get("category") or row.get("subset") or ""),
     )
@@ -318,7 +319,11 @@ def _build(cls: type, convention: str, row: Row, source: str) -> Any:
 
 def _content(noun: Any) -> str:
     """What makes two rows the same, whichever line of whichever file they stand on."""
-    place = {"Prompt": ("source",), "Demonstration": ("source", "prompt"), "Preference": ("annotator", "prompt")}
+    place = {
+        "Prompt": ("source",),
+        "Demonstration": ("source", "prompt"),
+        "Preference": ("source", "annotator", "prompt"),
+    }
     place["Document"] = ("corpus", "source")
     skip = ("id", "parents", *place[type(noun).__name__])
     return content_id({name: value for name, value in plain(noun).items() if name not in skip})
