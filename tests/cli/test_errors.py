@@ -219,6 +219,24 @@ def test_no_file_can_be_made_there(refused: Said, smoke: dict, tmp_path: Path) -
     assert "/proc" in refused("merge", "average", final, final, "--out", "/proc/m")
 
 
+def test_a_file_in_the_place_of_the_run_folder(refused: Said, model: Path, tmp_path: Path) -> None:
+    taken = tmp_path / "taken"
+    taken.write_text("mine")
+    rows = tmp_path / "rows.jsonl"
+    rows.write_text(json.dumps({"prompt": "1?", "completion": "2"}) + "\n")
+    for words in (
+        ["train", "sft", "--model", str(model), "--data", str(rows), "--out", str(taken)],
+        run(model, gsm8k(tmp_path / "p.jsonl"), taken),
+    ):
+        assert f"{taken} is a file, not a folder; choose another folder with --out" in refused(*words)
+    assert taken.read_text() == "mine"
+
+
+@pytest.mark.parametrize("port", ["127001449631", "65536", "-1"])
+def test_a_port_that_is_none(refused: Said, port: str) -> None:
+    assert f"--port is {port}; it must be 0 to 65535" in refused("serve-oracle", "--port", port)
+
+
 def test_counts_below_one(refused: Said, tmp_path: Path) -> None:
     for setting in ("rounds=0", "rounds=-1", "samples=0", "variants=0"):
         name = setting.partition("=")[0]

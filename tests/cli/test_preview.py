@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from burnish import microworld
 from tests.conftest import Called
 from tests.train.material import make_model
 
@@ -37,6 +38,7 @@ def test_stretches_are_marked_and_the_terminator_is_trained_and_masked(
     assert said == "It is 3."
     (ends, *_) = [text for _, what, _, text in lines if what == "formatting"]
     assert ends.count("|") == 1 or "<|" in ends
+    assert " rows.jsonl:1\n" in done[1]
     assert "1 rows would be trained on" in done[1] and "preference, for dpo" in done[1]
 
 
@@ -53,6 +55,17 @@ def test_demonstrations_are_previewed_for_sft(called: Called, model: str, tmp_pa
     row = {"messages": [{"role": "user", "content": "Hi"}, {"role": "assistant", "content": "Hello"}]}
     done = called("data", "preview", write(tmp_path, row), "--model", model)
     assert done[0] == 0 and "messages, for sft" in done[1]
+
+
+def test_a_base_without_a_chat_format_is_previewed_with_the_one_train_gives_it(called: Called, tmp_path: Path) -> None:
+    base = Path(microworld.__file__).parent / "base"
+    before = {path.name: path.stat().st_mtime_ns for path in base.iterdir()}
+    for more in ((), ("--chat", "chatml"), ("--chat", "llama3")):
+        done = called("data", "preview", write(tmp_path, PAIR), "--model", str(base), *more)
+        assert done[0] == 0 and ("<|eot_id|>" if "llama3" in more else "<|im_end|>") in done[1], done[2]
+    assert {path.name: path.stat().st_mtime_ns for path in base.iterdir()} == before
+    wrong = called("data", "preview", write(tmp_path, PAIR), "--model", str(base), "--chat", "chatmi")
+    assert wrong[0] == 2 and "no chat format 'chatmi'" in wrong[2]
 
 
 def test_unknown_method_and_missing_file(called: Called, model: str, tmp_path: Path) -> None:

@@ -24,6 +24,7 @@ from burnish.records import (
     weights_in,
     write_jsonl,
 )
+from burnish.records.conventions import _READ_BY
 from burnish.runs import sources
 from burnish.train import METHODS
 from tests.conftest import burnish
@@ -278,6 +279,39 @@ def test_a_folder_that_is_no_model_and_a_scale_that_is_missing(called, tmp_path)
     assert code == 2 and "--set low=0 --set high=10" in wrong
 
 
+def test_a_file_for_another_kind_of_method_is_named_with_the_methods_that_read_it(called, tmp_path):
+    make_model(tmp_path / "base")
+    (tmp_path / "pairs.jsonl").write_text('{"prompt": "1?", "chosen": "1", "rejected": "2"}\n')
+    (tmp_path / "answers.jsonl").write_text('{"prompt": "1?", "completion": "1"}\n')
+    for method, file, said in (
+        ("sft", "pairs", "of a preference file (preference), which burnish train reads for dpo, ipo"),
+        ("dpo", "answers", "of a demonstration file (prompt-completion), which burnish train reads for sft, kto"),
+    ):
+        words = ["--model", str(tmp_path / "base"), "--data", str(tmp_path / f"{file}.jsonl")]
+        code, out, wrong = called("train", method, *words, "--out", "out")
+        assert code == 2 and not out and said in wrong
+    texts = {noun: _READ_BY[noun].replace(" and ", ", ").split(", ") for noun in _READ_BY}
+    for noun, named in texts.items():
+        assert sorted(named) == sorted(name for name, known in METHODS.items() if known.noun is noun)
+
+
+@pytest.mark.parametrize(
+    ("words", "row", "said"),
+    [
+        (["reward", "--set", "margin=true"], {"chosen": "1", "rejected": "2"}, "has no margin"),
+        (["reward-soft"], {"chosen": "1", "rejected": "2"}, ": "),
+        (["rpo"], {"chosen": "1", "rejected": "2"}, "has no reward for an answer"),
+        (["kto"], {"completion": "1"}, "has no label"),
+    ],
+)
+def test_a_row_that_lacks_something_is_named_with_its_file_and_line(called, tmp_path, words, row, said):
+    make_model(tmp_path / "base")
+    data = tmp_path / "some.jsonl"
+    data.write_text(json.dumps({"prompt": "1?", **row}) + "\n")
+    code, _, wrong = called("train", *words, "--model", str(tmp_path / "base"), "--data", str(data), "--out", "out")
+    assert code == 2 and f" (some.jsonl:1){said if said == ': ' else ' ' + said}" in wrong
+
+
 def corpora(place: Path) -> tuple[str, str]:
     """Two files of raw text with equally many letters."""
     for name, letter in (("code", "f"), ("talk", "g")):
@@ -333,7 +367,8 @@ def test_pretraining_reads_several_files_and_needs_no_chat_format(called, tmp_pa
         (["mix=0.5,0.5"], 1, "mix has 2 shares, and the data 1 files (code.jsonl)"),
         ([], 0, "--data is missing"),
         ([], -1, "empty.jsonl is empty"),
-        ([], -2, "are no document file; rename them to one of these sets: text: text"),
+        ([], -2, "are no document file; rename the column that holds the text to text"),
+        ([], -4, 'is plain text; write it as .jsonl, a line a document: {"text": "..."}'),
         ([], -3, "--data names two files code.jsonl"),
     ],
 )
@@ -341,7 +376,12 @@ def test_pretraining_refuses_in_one_sentence(called, tmp_path, settings, files, 
     tiny_model_folder(tmp_path / "base")
     given = list(corpora(tmp_path))[: max(files, 0)]
     if files < 0:
-        odd = {-1: ("empty.jsonl", ""), -2: ("odd.jsonl", '{"content": "x"}\n'), -3: ("more/code.jsonl", "")}[files]
+        odd = {
+            -1: ("empty.jsonl", ""),
+            -2: ("odd.jsonl", '{"content": "x"}\n'),
+            -3: ("more/code.jsonl", ""),
+            -4: ("plain.txt", "x"),
+        }[files]
         (tmp_path / odd[0]).parent.mkdir(exist_ok=True)
         (tmp_path / odd[0]).write_text(odd[1])
         given = [*([corpora(tmp_path)[0]] if files == -3 else []), str(tmp_path / odd[0])]

@@ -140,6 +140,7 @@ def judge(
     """Judge the rows of a file: a verdict each, or why there is none. Replies are kept in OUT.requests/ and resumed."""
     from burnish.cli.verbs import _check_place, _working, _write
     from burnish.cli.workers import judge_of
+    from burnish.errors import RunError
     from burnish.judge import judge_rows
     from burnish.records import read_answered, write_jsonl
 
@@ -152,6 +153,8 @@ def judge(
         tell_estimate(first_requests(chosen, rows, prefix), kept)
         return
     _check_place(out.parent)
+    if out.is_dir():
+        raise RunError(f"{out} is a folder; name a file with --out")
     before = _kept(kept)
     with _working() as work:
         work.requests = kept

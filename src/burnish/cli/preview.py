@@ -28,14 +28,14 @@ def preview(
     ],
     method: Annotated[str, typer.Option(help="The method the rows are for; see burnish train --help.")] = "",
     set_: Annotated[list[str], typer.Option("--set", help="A setting of the method: key=value.")] = [],  # noqa: B006
-    chat: Annotated[str, typer.Option(help="A chat format in place of the tokenizer's own: chatml or llama3.")] = "",
+    chat: Annotated[str, typer.Option(help="Chat format for a model without a template: chatml or llama3.")] = "chatml",
     rows: Annotated[int, typer.Option(help="How many rows to show.")] = 3,
     full: Annotated[bool, typer.Option("--full", help="Show long stretches whole, not only their two ends.")] = False,
 ) -> None:
     """Show rows as tokens, coloured by what training does with them, and list the rows that would be dropped."""
     from rich.console import Console
 
-    from burnish.chat import load_chat, load_tokens
+    from burnish.chat import load_tokens
     from burnish.cli.workers import policy_weights
     from burnish.errors import SettingsError
     from burnish.records import context_length
@@ -51,7 +51,7 @@ def preview(
     # A teacher is not asked here: what is trained of a row is the same as in SFT.
     taught = METHODS["sft"].settings(train_on=train_on)
     built = METHODS["sft"].build(taught) if METHODS[named].teacher else METHODS[named].build(settings)
-    codec = load_tokens(folder) if built.raw else load_chat(folder, format=chat or None)
+    codec = load_tokens(folder) if built.raw else chat_of(folder, chat)
     longest = min(settings.max_length or 1 << 62, context_length(folder))
     examples, lost = built.read(codec, found.rows, max_length=longest, refuse_above=1.0)
     screen = Console(highlight=False, soft_wrap=True)
@@ -65,6 +65,19 @@ def preview(
         else:
             show_row(screen, codec, row, train_on, full)
     tell(screen, [example for example in examples if example.id not in gone], [*found.dropped, *lost])
+
+
+def chat_of(folder: str, format: str) -> Any:
+    """The chat format a training would work with: the folder's own, else `format`, whose tokens are added to a copy."""
+    import tempfile
+
+    from burnish.chat import adopt, has_template, load_chat
+
+    if has_template(folder):
+        return load_chat(folder)
+    with tempfile.TemporaryDirectory(prefix="burnish-") as place:
+        adopt(folder, place, format)
+        return load_chat(place)
 
 
 def read_for(method: str, file: Path) -> tuple[str, Any]:

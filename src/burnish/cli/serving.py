@@ -36,6 +36,7 @@ def serve_oracle(
 
     Prints `listening on URL` once it takes requests; GET /faults tells what became of each. Ctrl-C ends it.
     """
+    from burnish.errors import SettingsError
     from burnish.microworld import Oracle
     from burnish.microworld.serving import KINDS, Latency, OracleAnswers, OracleServer, serve_forever
     from burnish.microworld.serving import Faults as Settings
@@ -44,6 +45,8 @@ def serve_oracle(
         for name, told in KINDS.items():
             print(f"{name:<16} {told}")
         return
+    if not 0 <= port <= 65535:
+        raise SettingsError(f"--port is {port}; it must be 0 to 65535")
     limit, later = _capacity(capacity)
     settings = Settings(seed=seed, capacity=limit, later=later, hang_seconds=hang_seconds, slow_seconds=slow_seconds)
     settings = settings.changed(

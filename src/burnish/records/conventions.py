@@ -132,6 +132,10 @@ _HOLDS = {
     Preference: ("preference", "Alpaca"),
     Document: ("text",),
 }
+_READ_BY = {  # what is named to who gives a file to the wrong method
+    Preference: "dpo, ipo, critique-dpo, rpo, reward, reward-soft and reward-anchored",
+    Demonstration: "sft, kto, distill, reward-attributes, reward-pointwise and reward-steps",
+}
 TEXT = ("text",)  # the columns of raw text, which is no dialogue
 
 
@@ -150,11 +154,22 @@ def _detect(cls: type, row: Row, path: Path) -> str:
     for name in CONVENTIONS if cls is not Document else ("text",):
         if columns.issuperset(_needs(name)) and name in _HOLDS[cls]:
             return name
+    has = f"{path} has the columns {', '.join(sorted(row)) or '(none)'}"
+    for noun, methods in _READ_BY.items():
+        other = next((n for n in CONVENTIONS if noun is not cls and _holds(noun, n, columns)), "")
+        if cls in _READ_BY and other:
+            raise DataError(
+                f"{has} of a {noun.__name__.lower()} file ({other}), which burnish train reads for {methods}; "
+                f"give a {cls.__name__.lower()} file, or use one of those methods"
+            )
+    if cls is Document:
+        raise DataError(f"{has}, which are no document file; rename the column that holds the text to text")
     expected = "; ".join(f"{name}: {', '.join(_needs(name))}" for name in _HOLDS[cls])
-    raise DataError(
-        f"{path} has the columns {', '.join(sorted(row)) or '(none)'}, which are no {cls.__name__.lower()} file; "
-        f"rename them to one of these sets: {expected}"
-    )
+    raise DataError(f"{has}, which are no {cls.__name__.lower()} file; rename them to one of these sets: {expected}")
+
+
+def _holds(cls: type, convention: str, columns: set[str]) -> bool:
+    return convention in _HOLDS[cls] and columns.issuperset(_needs(convention))
 
 
 def _number(row: Row, name: str) -> float | None:
@@ -278,6 +293,7 @@ def _as_noun(cls: type, found: Dialogue, source: str) -> Any:
         ),
         strength=_strength(row),
         margin=_number(row, "margin"),
+        source=source,
         annotator=str(row.get("annotator") or source.rpartition(":")[0]),
         capability=prompt.ability or str(row.get("capability") or row.get("category") or row.get("subset") or ""),
     )
@@ -303,7 +319,11 @@ def _build(cls: type, convention: str, row: Row, source: str) -> Any:
 
 def _content(noun: Any) -> str:
     """What makes two rows the same, whichever line of whichever file they stand on."""
-    place = {"Prompt": ("source",), "Demonstration": ("source", "prompt"), "Preference": ("annotator", "prompt")}
+    place = {
+        "Prompt": ("source",),
+        "Demonstration": ("source", "prompt"),
+        "Preference": ("source", "annotator", "prompt"),
+    }
     place["Document"] = ("corpus", "source")
     skip = ("id", "parents", *place[type(noun).__name__])
     return content_id({name: value for name, value in plain(noun).items() if name not in skip})
@@ -313,6 +333,8 @@ def _read(cls: type, path: str | Path, on_error: str) -> ReadResult:
     if on_error not in ("raise", "drop"):
         raise ValueError("on_error is 'raise' or 'drop'")
     path, convention, seen = Path(path), "", set()
+    if cls is Document and path.suffix.lower() == ".txt" and path.is_file():
+        raise DataError(f'{path} is plain text; write it as .jsonl, a line a document: {{"text": "..."}}')
     rows: list[Any] = []
     left: list[Dropped] = []
     try:

@@ -295,6 +295,7 @@ class Preference:
         strength: 1 to 4 (`STRENGTHS`), None where the source has none.
         margin: a number beside the ranking, where the source has one.
         capability: the ability family, or the source's own category.
+        source: the file and the line, where it was read from one.
     """
 
     prompt: str
@@ -304,6 +305,7 @@ class Preference:
     margin: float | None = None
     annotator: str = ""
     capability: str = ""
+    source: str = field(default="", metadata=LATER)
     round: int = 0
     parents: tuple[str, ...] = ()
     id: str = field(default="")

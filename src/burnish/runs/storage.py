@@ -49,6 +49,8 @@ def make_folder(folder: Path) -> None:
     with disk_errors(folder):
         try:
             folder.mkdir(parents=True, exist_ok=True)
+        except FileExistsError as error:
+            raise RunError(f"{folder} is a file, not a folder; choose another folder with --out") from error
         except FileNotFoundError as error:  # file systems that hold no folders of ours, such as /proc
             raise RunError(f"cannot make {folder} here; choose another folder with --out") from error
 

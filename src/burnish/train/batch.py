@@ -84,6 +84,11 @@ def _example(row_id: str, encoded: Sequence[Encoded], ranks: tuple[int, ...]) ->
     )
 
 
+def named(row: Any) -> str:
+    """How an error names a row: its id, and the file and line where it came from one."""
+    return f"row {row.id} ({row.source})" if row.source else f"row {row.id}"
+
+
 def take_rows(rows: Sequence[Any], left: Sequence[Dropped] = ()) -> Outcome:
     """Step: take the rows of a file into a run, with those that could not be read (`left`)."""
     return Outcome(rows=list(rows), dropped=list(left), taken=len(rows) + len(left))

@@ -15,7 +15,7 @@ from burnish.errors import DataError
 from burnish.losses import PairSums, kto_loss, pair_sums, response_sums
 from burnish.models import load_causal
 from burnish.records import Demonstration, Preference, Weights
-from burnish.train.batch import Example, encode_demonstration, encode_pair, epoch_order, packs
+from burnish.train.batch import Example, encode_demonstration, encode_pair, epoch_order, named, packs
 from burnish.train.objectives.method import Method, Part, Place, column, formatting, stopping, trained_logprobs
 from burnish.train.objectives.rating import label_of
 from burnish.train.reference import reference_logprobs
@@ -104,7 +104,7 @@ class RewardAware(Contrast):
         best, worst = row.candidates[0], row.candidates[-1]
         without = [f"{candidate.role}_score" for candidate in (best, worst) if candidate.score is None]
         if without:
-            raise DataError(f"row {row.id} has no reward for an answer; give the column {' and '.join(without)}")
+            raise DataError(f"{named(row)} has no reward for an answer; give the column {' and '.join(without)}")
         return replace(encode_pair(chat, row), values=(float(best.score or 0.0), float(worst.score or 0.0)))
 
     def settle(self, sums: PairSums, examples: Sequence[Example], units: int) -> Part:

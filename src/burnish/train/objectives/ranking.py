@@ -27,7 +27,7 @@ from burnish.losses import (
 )
 from burnish.models import add_grades, build_pack, grade_logits, head_scores, response_scores, response_states
 from burnish.records import GRADES, STRENGTHS, Preference
-from burnish.train.batch import Example, encode_ranking, packs
+from burnish.train.batch import Example, encode_ranking, named, packs
 from burnish.train.objectives.method import HEAD_SPREAD, Method, Part, Place, column
 
 CLASSES = 3  # of each of GRADES
@@ -64,7 +64,7 @@ class Ranking(Method):
             return example
         if row.margin is None or row.margin < 0:
             said = "has no margin" if row.margin is None else f"has the margin {row.margin:g}, which is below 0"
-            raise DataError(f"row {row.id} {said}; give how much better chosen is, 0 or more, or set margin=false")
+            raise DataError(f"{named(row)} {said}; give how much better chosen is, 0 or more, or set margin=false")
         return replace(example, values=(row.margin,))
 
     def part(self, model: nn.Module, examples: Sequence[Example], units: int) -> Part:
@@ -104,7 +104,7 @@ class SoftRanking(Method):
         try:
             level_targets([row.strength])
         except DataError as error:
-            raise DataError(f"row {row.id}: {error}") from error
+            raise DataError(f"{named(row)}: {error}") from error
         example = encode_ranking(chat, row)
         grades = [grade for rank in example.ranks for grade in _grades(row, rank)]
         return replace(example, values=(float(row.strength or 0), *grades))
@@ -169,7 +169,7 @@ def _grades(row: Preference, rank: int) -> list[float]:
     for name, value in given.items():
         if name not in GRADES or value not in range(CLASSES):
             raise DataError(
-                f"row {row.id}: the grade {name} = {value:g} of its {row.candidates[rank].role} answer is none; give "
+                f"{named(row)}: the grade {name} = {value:g} of its {row.candidates[rank].role} answer is none; give "
                 f"0, 1 or 2 for {', '.join(GRADES)}"
             )
     return [given.get(name, math.nan) for name in GRADES]
@@ -197,7 +197,7 @@ class AnchoredRanking(Method):
         try:
             return replace(example, values=tuple(scaled_scores(values, low=self.low, high=self.high).tolist()))
         except DataError as error:
-            raise DataError(f"row {row.id}: {error}") from error
+            raise DataError(f"{named(row)}: {error}") from error
 
     def part(self, model: nn.Module, examples: Sequence[Example], units: int) -> Part:
         scores = scores_of(model, examples, share_prefix=self.share_prefix, isolate=True).flatten()

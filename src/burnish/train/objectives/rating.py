@@ -16,7 +16,7 @@ from burnish.errors import DataError, ModelError
 from burnish.losses import attribute_fit, attribute_loss, count_labels, pointwise_reward_loss, step_reward_loss
 from burnish.models import build_pack, token_scores
 from burnish.records import Demonstration
-from burnish.train.batch import Example, encode_demonstration, packs
+from burnish.train.batch import Example, encode_demonstration, named, packs
 from burnish.train.objectives.method import Method, Part, Place, column, selection
 from burnish.train.objectives.ranking import scores_of
 
@@ -40,7 +40,7 @@ class Attributes(Method):
         given = {attribute.name: attribute.value for attribute in row.attributes}
         if not any(name in given for name in self.names):
             has = f"its attributes are {', '.join(given)}" if given else "it has no attribute"
-            raise DataError(f"row {row.id} has none of the attributes {', '.join(self.names)}: {has}; set names=...")
+            raise DataError(f"{named(row)} has none of the attributes {', '.join(self.names)}: {has}; set names=...")
         return replace(encode_demonstration(chat, row), values=tuple(given.get(n, math.nan) for n in self.names))
 
     def before(self, model: nn.Module, examples: Sequence[Example], place: Place) -> None:
@@ -117,10 +117,10 @@ class Steps(Method):
 
     def encode(self, chat: Chat, row: Demonstration) -> Example:
         if all(step.label is None for step in row.steps):
-            raise DataError(f"row {row.id} has no labelled step; give the columns prompt, completions and labels")
+            raise DataError(f"{named(row)} has no labelled step; give the columns prompt, completions and labels")
         for number, step in enumerate(row.steps, 1):
             if step.label is not None and not 0 <= step.label <= 1:
-                raise DataError(f"row {row.id}: step {number} has the label {step.label:g}; give true, false or 0 to 1")
+                raise DataError(f"{named(row)}: step {number} has the label {step.label:g}; give true, false or 0 to 1")
         example = encode_demonstration(chat, row)
         ends = chat.step_ends(row.context, row.response, [step.end for step in row.steps])
         marked = np.zeros_like(example.trained)
@@ -145,5 +145,5 @@ def label_of(row: Demonstration) -> float:
     """
     if row.score is None or not 0 <= row.score <= 1:
         said = "no label" if row.score is None else f"the label {row.score:g}"
-        raise DataError(f"row {row.id} has {said}; give a column label (true or false) or score (0 to 1)")
+        raise DataError(f"{named(row)} has {said}; give a column label (true or false) or score (0 to 1)")
     return row.score
