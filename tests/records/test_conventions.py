@@ -224,7 +224,7 @@ def test_missing_file_folder_and_wrong_kind(tmp_path):
     (tmp_path / "folder.jsonl").mkdir()
     with pytest.raises(DataError, match="cannot be read"):
         read_prompts(tmp_path / "folder.jsonl")
-    with pytest.raises(DataError, match="of a demonstration file .GSM8K., which burnish train reads for sft"):
+    with pytest.raises(DataError, match=r"of a demonstration file .GSM8K., which burnish train reads for sft"):
         read_preferences(put(tmp_path / "a.jsonl", [GSM]))
     with pytest.raises(DataError, match="no usable row; the first one"):
         read_prompts(put(tmp_path / "b.jsonl", ["{", "{"]), on_error="drop")
