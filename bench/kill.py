@@ -171,6 +171,17 @@ def bench(kills: int, scale: str, seed: int, place: Path) -> list[dict[str, obje
     return rows
 
 
+def show(bench: str, rows: list[dict[str, object]], as_json: bool) -> None:
+    """Print the rows and end the process: 0 when nothing differs."""
+    if as_json:
+        print(json.dumps({"bench": bench, "rows": rows}))
+    else:
+        for row in rows:
+            verdict = "ok" if row["holds"] else "FAILS"
+            print(f"{row['name']:<20} {row['value']:>4} files differ   {verdict}   {row['detail']}")
+    sys.exit(0 if all(row["holds"] for row in rows) else 1)
+
+
 def main() -> None:
     """Parse, run, print."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
@@ -185,13 +196,7 @@ def main() -> None:
     rows = bench(asked.kills, asked.scale, asked.seed, place)
     if not asked.keep:
         shutil.rmtree(place)
-    if asked.json:
-        print(json.dumps({"bench": "kill", "rows": rows}))
-    else:
-        for row in rows:
-            verdict = "ok" if row["holds"] else "FAILS"
-            print(f"{row['name']:<20} {row['value']:>4} files differ   {verdict}   {row['detail']}")
-    sys.exit(0 if all(row["holds"] for row in rows) else 1)
+    show("kill", rows, asked.json)
 
 
 if __name__ == "__main__":

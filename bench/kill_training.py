@@ -22,7 +22,7 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from bench.kill import compare, contents, finish
+from bench.kill import compare, contents, finish, show
 from bench.lessons import material
 from burnish.microworld import base_weights
 from burnish.records import Preference
@@ -109,13 +109,7 @@ def main() -> None:
         rows = bench(asked.method, asked.kills, asked.seed, place)
     finally:
         shutil.rmtree(place)
-    if asked.json:
-        print(json.dumps({"bench": "kill_training", "rows": rows}))
-    else:
-        for row in rows:
-            verdict = "ok" if row["holds"] else "FAILS"
-            print(f"{row['name']:<14} {row['value']:>4} files differ   {verdict}   {row['detail']}")
-    sys.exit(0 if all(row["holds"] for row in rows) else 1)
+    show("kill_training", rows, asked.json)
 
 
 if __name__ == "__main__":

@@ -7,11 +7,12 @@ tie), Arena-Hard (`[[A>>B]]`), Prometheus (`[RESULT] 4`) and AutoIF (`Score: 8`,
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
+
+from burnish.llm.operations.loose_json import Malformed, objects
 
 TIE = -1
 NO_RATING = "the reply has no rating"
@@ -32,10 +33,7 @@ _SINGLE = re.compile(r"(?<!\[)\[\s*([AB]\s*(?:>>?|<<?|=)\s*[AB])\s*\](?!\])")
 _SAID = re.compile(
     r"\b[Vv]erdict\b\W{0,6}(?:is\b)?[\W_]{0,8}(A|B|C|Tie|[AB]\s*(?:>>?|<<?|=)\s*[AB])[*_\"']*(?=[.,;)]|\s*$)", re.M
 )
-_STRING = re.compile(r'("(?:[^"\\]|\\.)*")', re.S)
-_PYTHON = {"True": "true", "False": "false", "None": "null"}
 _CODE = re.compile(r"```.*?(?:```|\Z)", re.S)
-_FENCE = re.compile(r"```[a-zA-Z]*\n(.*?)```", re.S)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -118,36 +116,25 @@ def _choice(verdict: str) -> tuple[int, bool] | None:
 
 
 def read_object(text: str, needs: Sequence[str] = ()) -> dict[str, Any] | str:
-    """The JSON object of a reply, bare or in a code block, or the reason why there is none.
-
-    Python's True, False and None, and the escape \\' are read as what they mean.
+    """The JSON object of a reply, in prose or in a code block (`loose_json`), or the reason why there is none.
 
     Args:
-        needs: fields that the object must have.
+        needs: fields that the object must have; the first object that has them counts.
     """
-    parts = [*_FENCE.findall(text), text]
-    parts.append(text[max(text.find("{"), 0) : text.rfind("}") + 1])
+    try:
+        found = objects(text)
+    except Malformed as error:
+        return f"the reply's JSON is malformed: {error}"
     why = "the reply has no JSON object"
-    for part in [form for piece in parts for form in (piece, _mended(piece))]:
-        try:
-            value = json.loads(part, strict=False)  # line breaks within strings: no reader mistakes them
-        except (ValueError, RecursionError) as error:
-            if "{" in part:
-                why = f"the reply's JSON is malformed: {str(error).partition(':')[0]}"
+    for one in found:
+        if one.value is None:
+            why = f"the reply's JSON is malformed: {one.error}"
             continue
-        if isinstance(value, dict):
-            missing = [name for name in needs if name not in value]
-            if not missing:
-                return value
-            why = f"the reply's JSON lacks {', '.join(missing)}"
+        missing = [name for name in needs if name not in one.value]
+        if not missing:
+            return one.value
+        why = f"the reply's JSON lacks {', '.join(missing)}"
     return why
-
-
-def _mended(text: str) -> str:
-    pieces = _STRING.split(text)  # strings stand at odd places
-    pieces[1::2] = [piece.replace(r"\'", "'") for piece in pieces[1::2]]
-    pieces[::2] = [re.sub(r"\b(True|False|None)\b", lambda m: _PYTHON[m[1]], piece) for piece in pieces[::2]]
-    return "".join(pieces)
 
 
 def _last_line(text: str) -> str:
