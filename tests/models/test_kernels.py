@@ -88,5 +88,5 @@ def test_the_head_on_a_gpu(chunk: int | None, bias: bool) -> None:
     wanted = wide(states).log_softmax(-1).gather(1, targets[:, None])[:, 0]
     (wanted * grads.double()).sum().backward()
     assert (got - wanted).abs().max() < 3e-2
-    for mine, theirs in [(hidden.grad, states.grad), *((head.weight.grad, wide.weight.grad),)]:
+    for mine, theirs in [(hidden.grad, states.grad), (head.weight.grad, wide.weight.grad)]:
         assert (mine.double() - theirs).norm() / theirs.norm() < 1e-2
