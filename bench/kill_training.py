@@ -83,6 +83,7 @@ def bench(method: str, kills: int, seed: int, place: Path) -> list[dict[str, obj
     for name, more in (("all_weights", []), ("lora", ["--set", "lora_rank=4"])):
         options = ["train", method, "--model", base_weights().path, "--data", str(data), *more]
         options += [part for setting in SETTINGS for part in ("--set", setting)]
+        options += ["--track", "none"]  # TensorBoard's files are named by the clock
         whole, killed = place / f"{name}-whole", place / f"{name}-killed"
         finish([sys.executable, "-m", "burnish", *options, "--out", str(whole)])
         command = [*options, "--out", str(killed)]
