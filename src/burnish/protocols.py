@@ -5,7 +5,7 @@ can be printed, fingerprinted and rebuilt. This module holds no logic.
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -24,13 +24,41 @@ class Verdict:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Limits:
+    """What a program may use. All of them are enforced from outside the program, by kill.
+
+    Args:
+        seconds: by the clock, from start to end.
+        memory_mib: of the program and all that it starts, tmpfs included.
+        processes: at one time, threads included.
+        output_kib: of stdout and stderr together.
+        disk_mib: of the files that it writes.
+    """
+
+    seconds: float = 5.0
+    memory_mib: int = 512
+    processes: int = 32
+    output_kib: int = 256
+    disk_mib: int = 64
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Ran:
-    """What an executed program left: exit status, output, and whether a limit ended it."""
+    """What an executed program left.
+
+    Args:
+        status: exit status; minus the signal that ended it.
+        limit: which limit ended it: `time`, `memory`, `processes`, `output` or `disk`; empty when none did.
+        seconds: by the clock.
+        files: the files that were asked for and are there, by name.
+    """
 
     status: int
     stdout: str
     stderr: str
     limit: str = ""
+    seconds: float = 0.0
+    files: Mapping[str, bytes] = field(default_factory=dict)
 
 
 class Journal(Protocol):
@@ -93,9 +121,35 @@ class Embedder(Protocol):
 
 
 class Executor(Protocol):
-    """Runs a program in isolation."""
+    """Runs foreign code in isolation; each call in a world of its own, which is gone afterwards."""
 
-    def run(self, code: str, *, stdin: str = "", seconds: float = 5.0) -> Ran: ...
+    def run(self, code: str, *, stdin: str = "", files: Mapping[str, bytes] = {}, limits: Limits = Limits()) -> Ran:
+        """A Python program, to its end."""
+        ...
+
+    def command(
+        self,
+        argv: Sequence[str],
+        *,
+        stdin: str = "",
+        files: Mapping[str, bytes] = {},
+        keep: Sequence[str] = (),
+        limits: Limits = Limits(),
+    ) -> Ran:
+        """Any command of the machine, in a folder that holds `files`; `keep` names what is brought back."""
+        ...
+
+    def start(self, code: str, *, files: Mapping[str, bytes] = {}, limits: Limits = Limits()) -> Conversation:
+        """A Python program that goes on living and is asked: it reads `ask()` and writes `answer(text)`."""
+        ...
+
+
+class Conversation(Protocol):
+    """A program under way, of `Executor.start`. A limit or an exit ends it; from then on `ask` raises WorkerError."""
+
+    def ask(self, message: str, *, seconds: float = 5.0) -> str: ...
+
+    def stop(self) -> Ran: ...
 
 
 class Annotator(Protocol):

@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 
 from burnish.errors import BurnishError
 from burnish.verify import ExpressionError, call_function, evaluate
-from burnish.verify.expression_limits import REASONS
+from burnish.verify.expression.limits import REASONS
 
 
 def reason(source: str, **limits) -> str:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from burnish.verify.expression_limits import BINARY, ExpressionError, Meter, power, power_modulo
+from burnish.verify.expression.limits import BINARY, ExpressionError, Meter, power, power_modulo
 
 # call(function, arguments) runs a function of the program; the interpreter passes its own.
 Call = Callable[[Any, list[Any]], Any]

@@ -3,7 +3,7 @@
 It is parsed by `ast` and walked by this module; nothing is compiled or executed by Python itself, no attribute is
 read and no name of the host is visible. The language: numbers, strings, lists, tuples, dicts; arithmetic,
 comparison, boolean logic; `x if c else y`; indexing and slicing; comprehensions; `lambda` and `def` with `return`,
-`if`, `for`, `while` and assignment; the functions and methods of `expression_calls`. Comprehensions, `zip`, `map`
+`if`, `for`, `while` and assignment; the functions and methods of `calls`. Comprehensions, `zip`, `map`
 and the like give lists. There are no sets, because their order is no property of the program.
 """
 
@@ -15,9 +15,9 @@ import warnings
 from collections.abc import Sequence
 from typing import Any
 
-from burnish.verify.expression_calls import METHOD_NAMES
-from burnish.verify.expression_limits import ExpressionError, Meter
-from burnish.verify.expression_walk import Interpreter, Scope
+from burnish.verify.expression.calls import METHOD_NAMES
+from burnish.verify.expression.limits import ExpressionError, Meter
+from burnish.verify.expression.walk import Interpreter, Scope
 
 # fmt: off
 _ALLOWED = frozenset((

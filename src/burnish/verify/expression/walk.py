@@ -10,8 +10,8 @@ import builtins
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
-from burnish.verify.expression_calls import FUNCTIONS, METHODS
-from burnish.verify.expression_limits import BINARY, UNARY, ExpressionError, Meter, compare
+from burnish.verify.expression.calls import FUNCTIONS, METHODS
+from burnish.verify.expression.limits import BINARY, UNARY, ExpressionError, Meter, compare
 
 # ASSUMED: expressions and blocks within each other, calls included. Each takes up to three frames of the host, so
 # that the limit is met before Python's own (1,000), whose meeting would depend on who calls.
