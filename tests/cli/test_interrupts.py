@@ -58,6 +58,24 @@ def test_an_interrupt_that_was_lost_strikes_before_the_next_step(monkeypatch) ->
     assert stop.value.code == 130
 
 
+def test_a_log_without_a_terminal_gets_a_line_now_and_then(monkeypatch, capsys) -> None:
+    from burnish.cli import console
+
+    monkeypatch.setattr(console, "SECONDS", 0.0)
+    listener = console.Console()
+    listener.started("r1/sft", "interrupted")
+    listener.progress("r1/sft", 3, 8, "loss 0.5")
+    monkeypatch.setattr(console, "SECONDS", 60.0)
+    listener.progress("r1/sft", 4, 8, "loss 0.4")
+    step = {"counts": {"taken": 8, "kept": 8, "dropped": {}, "unscored": {}}, "seconds": 1.0}
+    for name in ("r1/sft", "r2/sft"):
+        listener.finished(name, {**step, "metrics": {"notices": ["dropout is off"]}})
+    said = capsys.readouterr().err
+    assert "r1/sft goes on where it was interrupted" in said
+    assert "r1/sft: 3 of 8, loss 0.5" in said and "4 of 8" not in said
+    assert said.count("note: dropout is off") == 1
+
+
 def test_without_an_interrupt_nothing_changes(monkeypatch) -> None:
     before = signal.getsignal(signal.SIGINT)
     monkeypatch.setattr(cli, "app", lambda: (_ for _ in ()).throw(ValueError("a bug")))

@@ -209,6 +209,7 @@ def test_bad_encoding_names_the_line(tmp_path):
         ("a.parquet", b"no parquet", "cannot be read as Parquet"),
         ("a.csv", b"x", "no known ending"),
         ("a.jsonl", b'{"text": "x"}', "has the columns text, which are no prompt file"),
+        ("a.jsonl", b'{"promt": "x"}', r"are no prompt file \(did you mean prompt by promt\?\); rename them"),
         ("a.jsonl", b'{"prompt": "x", "completion": "y"', "not valid JSON"),
     ],
 )

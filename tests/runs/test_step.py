@@ -10,6 +10,7 @@ import pytest
 from burnish.errors import RunError
 from burnish.records import Message, Prompt, Weights, read_parquet
 from burnish.runs import Listener, Outcome, Run, Runtime, RunView, identity, version
+from burnish.runs.work import StepWork
 from tests.runs.toy_steps import answer, leaky, make_prompts, toy_recipe
 
 
@@ -43,6 +44,31 @@ def test_folder_layout_and_accounting(tmp_path: Path) -> None:
     lost = read_parquet(tmp_path / "r1/02-answers-3/dropped.parquet")
     assert {row.reason for row in lost} == {"fifth"} and len(lost) == 4
     assert not (tmp_path / ".work").exists()
+
+
+def test_a_step_that_was_interrupted_is_said_to_go_on(tmp_path: Path) -> None:
+    """With its own journal; a step whose settings changed in the meantime starts anew, and is not."""
+    told = []
+
+    class Told(Listener):
+        def started(self, name: str, why: str) -> None:
+            told.append(why)
+
+    for upto, settings in ((1, 3), (2, 3), (2, 4), (9, 4)):
+        try:
+            with Run(tmp_path / "run", listener=Told()) as run:
+                run.step("stops", stops_at, upto=Runtime(upto), settings=settings)
+        except ArithmeticError:
+            continue
+    assert told == ["new", "interrupted", "new", "interrupted"]
+
+
+def stops_at(*, upto: int, settings: int, work: StepWork) -> Outcome:
+    for number in range(5):
+        if number >= upto:
+            raise ArithmeticError
+        work.journal.put(f"{settings} {number}", number)
+    return Outcome(rows=[], taken=0)
 
 
 def test_a_lost_row_raises(tmp_path: Path) -> None:

@@ -647,7 +647,7 @@ def test_equal_answers_are_dropped_and_counted(base):
         ("reward-anchored", {"low": 0.0}, ("need a scale", "--set low=0 --set high=10")),
         ("reward-anchored", {"low": 10.0, "high": 0.0}, ("from 10.0 to 0.0 is empty", "low must be below high")),
         ("reward-soft", {"grade_weight": -0.1}, ("grade_weight is -0.1", "0 (no graded heads) or more")),
-        ("rpo", {"distance": "sideways"}, ("distance='sideways'", "backward, forward, squared")),
+        ("rpo", {"distance": "sideways"}, ("distance is 'sideways'", "backward, forward, squared")),
         ("ipo", {"beta": 0.0}, ("beta is 0.0", "above 0")),
         ("dpo", {"label_smoothing": 1.5}, ("label_smoothing is 1.5", "from 0 to 1")),
     ],

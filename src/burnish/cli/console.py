@@ -8,6 +8,8 @@ from typing import Any
 from burnish.cli.interrupts import check
 from burnish.runs.step import Listener
 
+SECONDS = 20.0  # plumbing: between two lines of a step under way, where there is no terminal to draw a bar on
+
 
 def counted(counts: dict[str, Any]) -> str:
     """`120 in, 96 kept, 20 tie, 4 unscored`: a step's accounting in one line."""
@@ -24,7 +26,7 @@ def summary(metrics: dict[str, Any]) -> str:
 
 
 class Console(Listener):
-    """Prints to stderr; with a terminal, also a bar with rate and time left. Reused steps are a count a round."""
+    """Prints to stderr; a bar with time left, or a line every `SECONDS` in a log. Reused steps are a count a round."""
 
     def __init__(self, quiet: bool = False, verbose: bool = False) -> None:
         from rich.console import Console as Rich
@@ -33,6 +35,8 @@ class Console(Listener):
         self.reuse: list[str] = []
         self.rich = Rich(stderr=True, quiet=quiet, highlight=False)
         self.bars: dict[str, int] = {}
+        self.told: dict[str, float] = {}
+        self.noticed: set[str] = set()
         self.live: Any = None
         self.began = time.time()
         self.done = 0
@@ -57,13 +61,20 @@ class Console(Listener):
     def started(self, name: str, why: str) -> None:
         check()
         self._tell_reuse()
-        if why != "new":
+        if why == "interrupted":
+            self.rich.print(f"       {name} goes on where it was interrupted", markup=False, soft_wrap=True)
+        elif why != "new":
             self.rich.print(f"  [yellow]{name}[/] again: {why}", markup=True)
+        self.told[name] = time.time()
         self.bars[name] = self._progress().add_task(name, total=None, note="")
 
     def progress(self, name: str, done: int, total: int, note: str) -> None:
         if name in self.bars:
             self._progress().update(self.bars[name], completed=done, total=total, note=note)
+            if not self.rich.is_terminal and time.time() - self.told[name] >= SECONDS:
+                self.told[name] = time.time()
+                share = f"{done} of {total}" + (f", {note}" if note else "")
+                self.rich.print(f"{time.time() - self.began:6.0f} s  {name}: {share}", markup=False, soft_wrap=True)
 
     def _end(self, name: str) -> None:
         if name in self.bars:
@@ -80,6 +91,10 @@ class Console(Listener):
         self.rich.print(
             f"{time.time() - self.began:6.0f} s  {name}: {said} [{step['seconds']:.1f} s]", markup=False, soft_wrap=True
         )
+        for notice in step["metrics"].get("notices") or []:
+            if notice not in self.noticed:
+                self.noticed.add(notice)
+                self.rich.print(f"          note: {notice}", markup=False, soft_wrap=True)
 
     def reused(self, name: str, step: dict[str, Any]) -> None:
         if self.reuse and self.reuse[0].rpartition("/")[0] != name.rpartition("/")[0]:

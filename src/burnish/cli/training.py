@@ -25,7 +25,13 @@ MethodName = Annotated[
         "critique-dpo, rpo, kto, distill."
     ),
 ]
-Model = Annotated[str, typer.Option(help="Where training starts: a folder in Hugging Face layout, or a hub id.")]
+Model = Annotated[
+    str,
+    typer.Option(
+        help="Where training starts: a folder in Hugging Face layout, a run, a hub id, or microworld (the small base "
+        "model that comes with Burnish)."
+    ),
+]
 Data = Annotated[
     list[str],
     typer.Option(
@@ -75,13 +81,12 @@ def train(
         raise SettingsError(f"there is no method {method!r}; {nearest(method, METHODS)}")
     settings = override(METHODS[method].settings(), set_)
     if show:
-        print_settings(method, settings)
+        print_settings(method, settings, METHODS[method].iterations)
         return
     for name, given in (("--model", model), ("--data", data)):
         if not given:
             raise SettingsError(f"{name} is missing; see burnish train --help")
-    if iterations is not None and iterations < 1:
-        raise SettingsError(f"--iterations is {iterations}; a method runs at least once")
+    refuse_early(method, settings, teacher, iterations, data)
     how = {"chat": chat, "on_error": on_error, "limit": limit, "track": track, "iterations": iterations}
     job = _Job(method, model, data, settings, teacher=teacher, **how)
     # One process trains; it gets the machine's cores.
@@ -95,7 +100,18 @@ def train(
     }
     run = Run(folder, compute=compute, on_change=on_change, listener=listener, about={**about, "simulated": []})
     final = play(run, lambda: job.steps(run), listener)
-    finish(folder, final, method, as_json)
+    finish(folder, final, method, as_json, told=listener.done > 0)
+
+
+def refuse_early(method: str, settings: Any, teacher: str, iterations: int | None, data: list[str]) -> None:
+    """Refuse values out of range before a file is read."""
+    from burnish.train import check_shares, planned
+
+    if iterations is not None and iterations < 1:
+        raise SettingsError(f"--iterations is {iterations}; a method runs at least once")
+    planned(method, settings, teacher=teacher or None)
+    if getattr(settings, "mix", ()):
+        check_shares(settings.mix, [Path(file).name for file in data])
 
 
 class _Job:
@@ -145,7 +161,7 @@ def reader_of(method: str) -> Callable[..., Any]:
     return readers.get(METHODS[method].noun, read_preferences)
 
 
-def print_settings(method: str, settings: Any) -> None:
+def print_settings(method: str, settings: Any, iterations: int) -> None:
     """A line a setting: name, value, source."""
     from burnish.cli.workers import described
 
@@ -154,10 +170,11 @@ def print_settings(method: str, settings: Any) -> None:
         value = ",".join(map(str, told["value"])) or "none" if isinstance(told["value"], tuple) else told["value"]
         shown = str(value).lower() if isinstance(value, bool) or value is None else str(value)
         print(f"{name:<20}{shown:<14} {told['source']}")
+    print(f"\n--iterations        {iterations:<14} trainings, each from and against the result of the one before")
 
 
-def finish(folder: Path, final: Path, method: str, as_json: bool) -> None:
-    """Print what came of it, and where it is."""
+def finish(folder: Path, final: Path, method: str, as_json: bool, *, told: bool) -> None:
+    """Print what came of it, unless it was told as it went on, and where it is."""
     from burnish.cli.console import counted, summary
     from burnish.cli.running import as_object
     from burnish.report import write_report
@@ -168,11 +185,13 @@ def finish(folder: Path, final: Path, method: str, as_json: bool) -> None:
     write_report(folder, page)
     last = view.steps[-1]
     to = sys.stderr if as_json else sys.stdout
-    print(f"{last.name}: {counted(last.note['counts'])}; {summary(last.note['metrics'])}", file=to)
+    if not told:
+        numbers = filter(None, [counted(last.note["counts"]), summary(last.note["metrics"])])
+        print(f"{last.name}: {'; '.join(numbers)}", file=to)
     steps, rows = last.note["metrics"].get("steps", 0), last.note["counts"]["kept"]
     if steps < FEW_STEPS:
-        hint = f"only {steps} updates on {rows} rows: lower batch_rows or raise epochs (--set) if that was not meant"
-        print(hint, file=sys.stderr)
+        few = f"only {steps} update{'s'[: steps != 1]} on {rows} rows"
+        print(f"{few}: lower batch_rows or raise epochs (--set) if that was not meant", file=sys.stderr)
     if as_json:
         print(json.dumps(as_object(view, f"train {method}", final, page), ensure_ascii=False))
     print(f"report  {page}", file=to)

@@ -9,6 +9,7 @@ from typing import Any
 from burnish.errors import DataError, RunError, SettingsError
 
 HELDOUT_SHARE = 0.2  # ASSUMED: share of a prompt file that is never trained on
+EMBEDDED = "microworld"  # the name of the base model that comes with the package
 DEV_SHARE = 0.1  # ASSUMED: share that only chooses between checkpoints
 
 
@@ -43,7 +44,7 @@ class Shape:
 
 
 def policy_weights(spec: str) -> Any:
-    """Weights of a folder, of a run (its `final`), of a hub id, or the embedded base.
+    """Weights of a folder, of a run (its `final`), of a hub id, or the embedded base (`microworld`, or nothing).
 
     Raises:
         RunError: a run that has no `final` yet.
@@ -55,7 +56,8 @@ def policy_weights(spec: str) -> Any:
         if not (Path(spec) / "final").exists():
             raise RunError(f"{spec} is a run without final weights; give its command again, or a folder of its steps")
         spec = str(Path(spec) / "final")
-    return weights_of(locate(spec)) if spec else microworld.base_weights()
+    embedded = spec in ("", EMBEDDED) and not Path(spec or ".", "config.json").exists()
+    return microworld.base_weights() if embedded else weights_of(locate(spec))
 
 
 def assemble(module: Any, asked: Asked, settings: Any) -> Chosen:

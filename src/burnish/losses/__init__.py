@@ -27,10 +27,11 @@ from burnish.losses.reward import (
     scaled_scores,
     step_reward_loss,
 )
-from burnish.losses.rpo import rpo_loss
+from burnish.losses.rpo import DISTANCES, rpo_loss
 from burnish.losses.sft import sequence_sft_loss, sft_loss
 
 __all__ = [
+    "DISTANCES",
     "LEVEL_TARGETS",
     "LLAMA3_70B_WEIGHTS",
     "NEMOTRON_WEIGHTS",

@@ -63,7 +63,7 @@ def rpo_loss(
         SettingsError: `distance` is none of the three.
     """
     if distance not in DISTANCES:
-        raise SettingsError(f"distance={distance!r} is not one of {', '.join(DISTANCES)}")
+        raise SettingsError(f"distance is {distance!r}; choose one of {', '.join(DISTANCES)}")
     margin = beta * sums.gap(normalise=normalise)
     target = eta * (chosen_reward.detach().to(margin) - rejected_reward.detach().to(margin))
     loss = DISTANCES[distance](margin, target)

@@ -35,7 +35,7 @@ from pathlib import Path
 from typing import Any
 
 from burnish.errors import DataError
-from burnish.records.dialogues import CONVENTIONS, HELPSTEER, Dialogue, Row, Unfit, document_text
+from burnish.records.dialogues import CONVENTIONS, HELPSTEER, Dialogue, Row, Unfit, document_text, misspelt
 from burnish.records.nouns import (
     GRADES,
     STRENGTHS,
@@ -165,7 +165,8 @@ def _detect(cls: type, row: Row, path: Path) -> str:
     if cls is Document:
         raise DataError(f"{has}, which are no document file; rename the column that holds the text to text")
     expected = "; ".join(f"{name}: {', '.join(_needs(name))}" for name in _HOLDS[cls])
-    raise DataError(f"{has}, which are no {cls.__name__.lower()} file; rename them to one of these sets: {expected}")
+    raise DataError(f"{has}, which are no {cls.__name__.lower()} file{misspelt(columns, map(_needs, _HOLDS[cls]))}; "
+                    f"rename them to one of these sets: {expected}")  # fmt: skip
 
 
 def _holds(cls: type, convention: str, columns: set[str]) -> bool:

@@ -7,8 +7,9 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field, replace
+from difflib import get_close_matches
 from typing import Any
 
 from burnish.records.nouns import Message, Step
@@ -201,6 +202,17 @@ def _stepwise(row: Row) -> Dialogue:
 def _rated(row: Row) -> Dialogue:
     context, response = _messages(row["prompt"], "user"), _messages(row["response"], "assistant")
     return Dialogue(context=context, response=response, extra=row)
+
+
+def misspelt(columns: Iterable[str], sets: Iterable[Sequence[str]]) -> str:
+    """` (did you mean completion by completions?)`, where renaming near names would make up one of the sets."""
+    columns = sorted(columns)
+    for needed in sets:
+        near = {name: get_close_matches(name, columns, n=1, cutoff=0.75) for name in needed if name not in columns}
+        if near and all(near.values()):
+            said = ", ".join(f"{name} by {found[0]}" for name, found in near.items())
+            return f" (did you mean {said}?)"
+    return ""
 
 
 def document_text(row: Row) -> str:

@@ -30,7 +30,7 @@ from burnish.runs.handles import Outcome, Rows
 from burnish.runs.identity import Runtime, differences, handles, identity, qualified_name
 from burnish.runs.provenance import code_hash, versions
 from burnish.runs.storage import Lock, disk_errors, publish, read_json, remove, write_json
-from burnish.runs.work import StepWork, plain_metrics, progress_file, read_progress
+from burnish.runs.work import StepWork, goes_on, plain_metrics, progress_file, read_progress
 from burnish.runs.workers import fix_threads, parallel
 
 Handle = Rows | Weights
@@ -48,7 +48,10 @@ class Call:
 
 
 class Listener:
-    """What a run tells whoever watches. The default says nothing; a command line prints."""
+    """What a run tells whoever watches. The default says nothing; a command line prints.
+
+    `why` of a step is `new`, `interrupted` (it goes on where it was) or `changed: ...`.
+    """
 
     def started(self, name: str, why: str) -> None: ...
 
@@ -281,7 +284,7 @@ class Run:
         plan["handle"] = call.otherwise
 
     def _alone(self, plan: dict[str, Any]) -> None:
-        self.listener.started(plan["name"], plan.get("why", "new"))
+        self.listener.started(plan["name"], _why(plan))
         started = time.time()
 
         def report(done: int, total: int, note: str) -> None:
@@ -296,7 +299,7 @@ class Run:
 
     def _side_by_side(self, plans: list[dict[str, Any]]) -> None:
         for plan in plans:
-            self.listener.started(plan["name"], plan.get("why", "new"))
+            self.listener.started(plan["name"], _why(plan))
         started = time.time()
         calls = [(plan["call"], str(plan["place"]), plan["fingerprint"]) for plan in plans]
 
@@ -361,6 +364,11 @@ class Run:
         if artifact["kind"] == "rows":
             return Rows(path=str(target), id=artifact["id"], count=artifact["rows"], step=name, metrics=step["metrics"])
         return Weights(path=str(target), id=artifact["id"], kind=artifact["kind"])
+
+
+def _why(plan: dict[str, Any]) -> str:
+    """Why a step is done: `new`, `interrupted`, or what changed."""
+    return plan.get("why") or ("interrupted" if goes_on(plan["place"], plan["fingerprint"]) else "new")
 
 
 def _counts(value: Any) -> bool:

@@ -53,6 +53,14 @@ class StepWork:
             self._journal = None
 
 
+def goes_on(place: Path, fingerprint: str) -> bool:
+    """Whether an interrupted start of this very step left work behind that it will take up again."""
+    note = place / "work.json"
+    if not note.exists() or json.loads(note.read_text()).get("fingerprint") != fingerprint:
+        return False
+    return (place / "journal.sqlite").exists() or any((place / "scratch").glob("*"))
+
+
 def progress_file(place: Path) -> Progress:
     """Progress of a step in another process: kept in a small file, for whoever waits."""
 

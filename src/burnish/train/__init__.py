@@ -6,7 +6,8 @@ collation, never a trainer.
 """
 
 from burnish.train.batch import Example, encode_all, optimiser_batches, packs, take_rows
-from burnish.train.methods import METHODS, train_iterations, train_rows
+from burnish.train.documents import check_shares
+from burnish.train.methods import METHODS, planned, train_iterations, train_rows
 from burnish.train.optim import Optimiser, learning_rate
 from burnish.train.prepare_chat import check_stop_trained, give_chat, stop_probability
 from burnish.train.session import Loop, Session, open_session
@@ -19,6 +20,7 @@ __all__ = [
     "Loop",
     "Optimiser",
     "Session",
+    "check_shares",
     "check_stop_trained",
     "encode_all",
     "fit",
@@ -27,6 +29,7 @@ __all__ = [
     "open_session",
     "optimiser_batches",
     "packs",
+    "planned",
     "stop_probability",
     "take_rows",
     "tracker",

@@ -93,8 +93,16 @@ class Loop:
                 raise SettingsError(f"{name} is {getattr(self, name)}; it must be at least 1")
         if not (0 <= self.floor <= 1 and 0 <= self.beta2 < 1):
             raise SettingsError(f"floor is {self.floor} (from 0 to 1) and beta2 {self.beta2} (from 0 to below 1)")
-        if self.recompute < 0:
-            raise SettingsError(f"recompute is {self.recompute}; it is a number of layers, or 0 (off)")
+        for name, what in (("recompute", "layers"), ("lora_rank", "dimensions")):
+            if getattr(self, name) < 0:
+                raise SettingsError(f"{name} is {getattr(self, name)}; it is a number of {what}, or 0 (off)")
+        for name in ("clip", "lora_alpha", "max_length"):
+            if (value := getattr(self, name)) is not None and not value > 0:
+                raise SettingsError(f"{name} is {value}; it must be above 0, or none")
+        if not (self.weight_decay >= 0 and 0 <= self.refuse_above <= 1):
+            raise SettingsError(
+                f"weight_decay is {self.weight_decay} (0 or more) and refuse_above {self.refuse_above} (from 0 to 1)"
+            )
         if self.length_group < 0 or (self.length_group and self.batch_rows % self.length_group):
             raise SettingsError(
                 f"length_group is {self.length_group}; it divides batch_rows ({self.batch_rows}), or is 0"
@@ -278,6 +286,7 @@ def open_session(
     context = getattr(model.config.get_text_config(), "max_position_embeddings", None)
     longest = min(n for n in (loop.max_length, context, 1 << 62) if n is not None)
     examples, lost = method.read(chat, rows, max_length=longest, refuse_above=loop.refuse_above)
+    notices += method.warnings(examples)
     scratch = Path(work.scratch) if work is not None else None
     place = Place(
         base=base,

@@ -11,7 +11,7 @@ from typing import Any
 
 from burnish.curate import BALANCED, balance_lengths
 from burnish.errors import DataError, ModelError, SettingsError
-from burnish.losses import critique_dpo_loss, dpo_loss, ipo_loss, rpo_loss
+from burnish.losses import DISTANCES, critique_dpo_loss, dpo_loss, ipo_loss, rpo_loss
 from burnish.protocols import Work
 from burnish.records import Demonstration, Document, Preference, Weights
 from burnish.runs import Outcome, Run, Runtime, nearest
@@ -88,6 +88,8 @@ def _critique(s: CritiqueDpo) -> Method:
 
 
 def _rpo(s: Rpo) -> Method:
+    if s.distance not in DISTANCES:
+        raise SettingsError(f"distance is {s.distance!r}; choose one of {', '.join(DISTANCES)}")
     loss = partial(rpo_loss, beta=s.beta, eta=s.eta, distance=s.distance, sft_weight=s.sft_weight)
     return RewardAware(loss=loss, mask_formatting=s.mask_formatting)
 
@@ -208,16 +210,30 @@ def train_rows(
         if name not in (names := [f.name for f in fields(known.settings)]):
             raise SettingsError(f"{method} has no setting {name!r}; {nearest(name, names)}")
     chosen = known.settings(**settings)
+    built, loop = planned(method, chosen, teacher=teacher)
+    if built.kind == "causal" and base.kind != "causal":
+        raise ModelError(f"{base.path} is a {base.kind} model; {method} trains a causal one")
+    left = balance_rows(base, rows, width=chosen.balance, seed=chosen.seed) if getattr(chosen, "balance", 0) else None
+    taken = rows if left is None else left.rows
+    done = fit(base, taken, method=built, loop=loop, work=work, track=track)
+    return done if left is None else merged(left, done)
+
+
+def planned(method: str, chosen: Any, *, teacher: Any = None) -> tuple[Method, Loop]:
+    """The method and the loop that settings make; every value out of range is refused here, before anything is read.
+
+    Args:
+        chosen: an instance of the method's settings class.
+        teacher: the weights of one, for a method that needs it.
+
+    Raises:
+        SettingsError: naming the setting.
+    """
+    known = METHODS[method]
     if known.teacher != (teacher is not None):
         raise SettingsError(f"{method} {'needs' if known.teacher else 'takes no'} teacher: --teacher DIR_OR_HUB_ID")
     built = known.build(chosen, *([teacher] if known.teacher else []))
-    if built.kind == "causal" and base.kind != "causal":
-        raise ModelError(f"{base.path} is a {base.kind} model; {method} trains a causal one")
-    shared = {f.name: getattr(chosen, f.name) for f in fields(Optimisation)}
-    left = balance_rows(base, rows, width=chosen.balance, seed=chosen.seed) if getattr(chosen, "balance", 0) else None
-    taken = rows if left is None else left.rows
-    done = fit(base, taken, method=built, loop=Loop(**shared), work=work, track=track)
-    return done if left is None else merged(left, done)
+    return built, Loop(**{f.name: getattr(chosen, f.name) for f in fields(Optimisation)})
 
 
 def balance_rows(base: Weights, rows: Sequence[Preference], *, width: int, seed: int) -> Outcome:

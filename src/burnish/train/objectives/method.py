@@ -73,6 +73,10 @@ class Method:
         how = {"epochs": epochs, "seed": seed, "length_group": length_group}
         return optimiser_batches(examples, batch_rows=batch_rows, **how)
 
+    def warnings(self, examples: Sequence[Example]) -> list[str]:
+        """What a person should know of the rows before training; kept among the step's notices."""
+        return []
+
     def before(self, model: nn.Module, examples: Sequence[Example], place: Place) -> None:
         """Measure with the starting weights; runs again after a kill, before the checkpoint is read."""
 

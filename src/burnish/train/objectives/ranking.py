@@ -199,6 +199,14 @@ class AnchoredRanking(Method):
         except DataError as error:
             raise DataError(f"{named(row)}: {error}") from error
 
+    def warnings(self, examples: Sequence[Example]) -> list[str]:
+        """Say so where people's scores put the rejected answer above the chosen one: the two terms then disagree."""
+        better, worse, _ = ordered_pairs([e.ranks for e in examples])
+        absolute = column(examples, torch.device("cpu"))
+        against, pairs = int((absolute[better] < absolute[worse]).sum()), len(better)
+        told = f"{against} of {pairs} pairs have a lower score on the answer that is ranked higher; look at these rows"
+        return [told] if against else []
+
     def part(self, model: nn.Module, examples: Sequence[Example], units: int) -> Part:
         scores = scores_of(model, examples, share_prefix=self.share_prefix, isolate=True).flatten()
         better, worse, weight = (t.to(scores.device) for t in ordered_pairs([e.ranks for e in examples]))
