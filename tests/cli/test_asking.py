@@ -10,7 +10,8 @@ import pytest
 from typer.testing import CliRunner
 
 from burnish.cli import app
-from burnish.errors import BudgetError, SettingsError
+from burnish.errors import BudgetError, RunError, SettingsError
+from burnish.records import read_answered
 from tests.llm.requests.server import said, serving
 
 
@@ -36,6 +37,13 @@ def test_sampling_from_a_server(tmp_path: Path) -> None:
         assert len(server.bodies) == 16
         assert called(*words, "--dry-run").stdout.startswith("0 requests (16 are kept already)")
     rows = [json.loads(line) for line in out.read_text().splitlines()]
-    assert [row["messages"][0]["content"] for row in rows[:2]] == ["re: question 0"] * 2
+    assert [row["completion"][0]["content"] for row in rows[:2]] == ["re: question 0"] * 2
+    assert rows[0]["prompt"] == [{"role": "user", "content": "question 0"}]
+    found = read_answered(out)  # what burnish judge reads
+    assert [row.answers["answer"].text for row in found[:2]] == ["re: question 0"] * 2
+    for place in (out, out.with_name("out.jsonl.requests"), out.with_name("out.jsonl.requests") / "sample.sqlite"):
+        assert json.loads(called("requests", place, "--json").stdout)[-1]["requests"] == 16
+    with pytest.raises(RunError, match="holds no requests"):
+        called("requests", prompts)
     with pytest.raises(SettingsError, match="which model"):
         called("sample", "--model", "http://h/v1", "--prompts", prompts, "--out", out)

@@ -6,6 +6,7 @@ import asyncio
 import sys
 import threading
 from dataclasses import dataclass, field
+from pathlib import Path
 from types import ModuleType, SimpleNamespace
 from typing import Any
 
@@ -15,7 +16,9 @@ from burnish.chat import load_chat
 from burnish.errors import WorkerError
 from burnish.llm.offline import OfflineVLLM, seed_of
 from burnish.llm.requests import Request
-from burnish.records import Message, Sampling, Weights
+from burnish.llm.sample import sample_responses
+from burnish.records import Message, Prompt, Sampling, Weights
+from burnish.runs.work import StepWork
 
 SAMPLING = Sampling(temperature=0.7, max_new_tokens=8, top_p=0.9, seed=3)
 SCHEMA = {"type": "object", "properties": {"grade": {"type": "integer"}}}
@@ -157,6 +160,23 @@ def test_one_engine_serves_many_requests_from_several_loops(vllm: StandIn, clien
     assert len({params.seed for _, params, _ in vllm.calls}) == 20
     client.close()
     assert vllm.stopped == 1
+
+
+def test_it_is_a_client_like_any_other(vllm: StandIn, client: OfflineVLLM, tmp_path: Path) -> None:
+    """K answers a prompt in order, kept in the step's store, and a reason for the prompt that got none."""
+    chat = load_chat(client.weights.path, format="chatml")
+    vllm.said = (*chat.tokens.encode_text("hello", bos=False), chat.stop_ids[0])
+    prompts = [Prompt(messages=(Message(role="user", content=text),)) for text in ("count x", "x" * 400)]
+    work = StepWork(tmp_path / "work", "f")
+    outcome = sample_responses(prompts, client=client, n=3, sampling=SAMPLING, work=work)
+    assert [(row.prompt, row.index, row.text) for row in outcome.rows] == [
+        (prompts[0].id, i, "hello") for i in range(3)
+    ]
+    assert outcome.rows[0].token_ids == vllm.said and outcome.rows[0].model == client.identity
+    (lost,) = outcome.dropped
+    assert lost.parents == (prompts[1].id,) and "longer than the context" in lost.detail
+    again = sample_responses(prompts, client=client, n=3, sampling=SAMPLING, work=StepWork(tmp_path / "work", "f"))
+    assert again.rows == outcome.rows and len(vllm.calls) == 3
 
 
 def test_what_no_retry_would_change_is_a_kept_failure(vllm: StandIn, client: OfflineVLLM) -> None:

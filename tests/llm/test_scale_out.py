@@ -15,11 +15,12 @@ from urllib.request import urlopen
 import pytest
 
 from burnish import microworld
-from burnish.errors import SettingsError, WorkerError
+from burnish.errors import BudgetError, SettingsError, WorkerError
 from burnish.judge.operations import PAIRWISE
 from burnish.judge.operations.records import Comparison
 from burnish.llm.operations import Answered, answer, answer_all
-from burnish.llm.requests import Endpoint, Reply, Request, Store, ask_all
+from burnish.llm.requests import Budget, Endpoint, Reply, Request, Store, ask_all
+from burnish.llm.requests.books import spent_in
 from burnish.llm.scale_out import Cluster, ask_on_ray, map_on_ray
 from burnish.microworld.judging import scripted_judge
 from burnish.microworld.serving import Faults, Latency, oracle_server
@@ -148,6 +149,21 @@ def test_typed_operations_over_ray_are_what_they_are_in_process(tmp_path: Path) 
         assert len(store) == sum(len(one.requests) for one in got.values()) > 20
     truth = answer_all(PAIRWISE, records, asker=scripted_judge())
     assert [(got[n].record, got[n].unscored) for n in range(20)] == [(one.record, "") for one in truth]
+
+
+def test_a_budget_stops_all_workers_and_keeps_what_was_paid_for(tmp_path: Path) -> None:
+    with oracle_server() as url, Store(tmp_path / "s.sqlite") as store:
+        asker = Endpoint.parse(url + "#oracle")
+        requests, small = questions(60, asker.identity), Cluster(workers=2, block=10, in_flight=4)
+        one = next(reply for _, reply in ask_on_ray(requests[:1], asker, store=store, cluster=small)).usage
+        limit = 20 * (one.prompt + one.completion)
+        with pytest.raises(BudgetError, match="raise tokens and run the same command again"):
+            list(ask_on_ray(requests, asker, store=store, cluster=small, budget=Budget(tokens=limit)))
+        assert 8 < len(store) < 60 and served(url) == len(store)
+        assert spent_in(store.path)[0] < 1.5 * limit
+        enough = Budget(tokens=200 * limit)
+        assert len(list(ask_on_ray(requests, asker, store=store, cluster=small, budget=enough))) == 60
+        assert served(url) == 60 == len(store)
 
 
 def test_an_error_of_the_whole_run_ends_it_with_its_words(tmp_path: Path) -> None:

@@ -23,9 +23,10 @@ from burnish.errors import SettingsError
 from burnish.judge import Pairwise, Quality
 from burnish.microworld import prompts
 from burnish.microworld.serving import Latency, oracle_server
+from burnish.recipes import llama3
 from burnish.runs import RunView
 from burnish.verify import CHECKERS
-from tests.conftest import ROOT, burnish
+from tests.conftest import ROOT, Called, burnish
 
 
 def sent(url: str) -> int:
@@ -70,6 +71,20 @@ def test_a_server_annotates_and_grades_and_a_kill_costs_nothing_twice(tmp_path: 
     assert judged["annotator"]["consistent"] == 1.0 and judged["annotator"]["requests"] == 2 * judged["comparisons"]
     assert next(metrics for name, metrics in steps.items() if name.endswith("-pruned"))["judge_unscored"] == 0
     assert json.loads((run / "run.json").read_text())["simulated"] == []
+
+
+def test_a_run_looks_at_its_servers_first_and_estimates_what_they_are_asked(called: Called, tmp_path: Path) -> None:
+    words = ["run", "llama3", "--scale", "smoke", "--out", str(tmp_path / "run")]
+    with oracle_server() as url:
+        code, said, wrong = called(*words, "--annotator", f"{url}#nobody")
+        assert code == 2 and "no model 'nobody'; it has oracle" in wrong and not (tmp_path / "run").exists()
+        code, said, wrong = called(*words, "--annotator", f"{url}#oracle", "--judge", "none", "--dry-run")
+        assert code == 0, wrong
+        smoke = llama3.scale("smoke")
+        asked = 2 * smoke.rounds * (smoke.annotated + smoke.heldout_pairs)  # both orders
+        assert f"servers: {asked:,} requests, about " in said and "no price known" in said
+    code, said, _ = called(*words, "--dry-run")
+    assert code == 0 and "servers" not in said
 
 
 def test_who_compares_and_who_grades() -> None:

@@ -14,7 +14,7 @@ GROUPS = {"step": ("step",), "operation": ("operation",), "both": ("step", "oper
 
 
 def requests(
-    run: Annotated[Path, typer.Argument(help="A run folder.")],
+    run: Annotated[Path, typer.Argument(help="A run folder, or the OUT of burnish judge or sample.")],
     by: Annotated[str, typer.Option(help="A line for each step, operation, or both.")] = "both",
     forget_failures: Annotated[
         bool, typer.Option(help="Remove kept failures, so that a server that was mended is asked again.")
@@ -107,11 +107,7 @@ def tell_estimate(requests: list[Any], kept: Path) -> None:
             told = estimate(requests, store)
     else:
         told = estimate(requests)
-    money = "no price known" if told.most_money is None else f"at most ${told.most_money:,.2f}"
-    print(
-        f"{told.requests:,} requests ({told.reused:,} are kept already), about {told.prompt_tokens:,} tokens of "
-        f"prompts, at most {told.most_completion_tokens:,} of replies, {money}"
-    )
+    print(f"{told.requests:,} requests ({told.reused:,} are kept already), {told.costs()}")
 
 
 def judge(
@@ -156,8 +152,7 @@ def judge(
     if out.is_dir():
         raise RunError(f"{out} is a folder; name a file with --out")
     before = _kept(kept)
-    with _working() as work:
-        work.requests = kept
+    with _working(kept=kept) as work:
         judged, metrics = judge_rows(rows, chosen, prefix=prefix, work=work)
     plain_rows = (json.loads(json.dumps(row, default=str)) for row in judged)
     _write(out, write_jsonl, plain_rows)

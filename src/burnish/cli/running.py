@@ -100,6 +100,7 @@ def run(
         "settings": people.described(settings, module.scale("paper")),
         "simulated": chosen.simulated,
     }
+    chosen.look(unless=folder / "final")
     opened = Run(folder, compute=compute, on_change=on_change, listener=listener, about=about)
     final = play(opened, lambda: module.recipe(opened, settings, chosen.workers), listener)
     finish(folder, final, recipe, as_json)
@@ -179,11 +180,14 @@ def print_plan(module: Any, settings: Any, asked: Any) -> None:
     """Steps, rows, tokens and estimated hours at the speed this machine has been measured to reach."""
     from burnish.cli import workers as people
 
-    shape = people.measure(asked)
+    shape, servers = people.measure(asked), {"judgements": 0, "pruned": 0}
     rate = {"sample": 2.0, "score": 2.0, "train": 6.0}  # floating-point operations a token and parameter
     total = 0.0
     print(f"{'step':<24}{'rows':>12}{'tokens':>16}{'hours':>10}")
     for name, rows, tokens, kind in module.plan(settings, shape.prompt_tokens, settings.new_tokens):
+        if kind == "ask":  # of servers, else a matter of seconds
+            servers[name.rpartition("/")[2]] += rows
+            continue
         hours = rate[kind] * tokens * shape.parameters / shape.flops / 3600
         total += hours
         print(f"{name:<24}{rows:>12,}{tokens:>16,}{hours:>10.2f}")
@@ -192,3 +196,6 @@ def print_plan(module: Any, settings: Any, asked: Any) -> None:
         f"\n{shape.parameters:,} parameters; {shape.flops / 1e9:.0f} GFLOP/s on {shape.device}, measured just now; "
         f"answers counted at their longest ({settings.new_tokens} tokens), so this is an upper estimate."
     )
+    told = people.asking_costs(asked, servers, shape, settings.new_tokens)
+    if told.requests:
+        print(f"servers: {told.requests:,} requests, {told.costs()}")

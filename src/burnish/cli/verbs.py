@@ -101,7 +101,7 @@ def sample(
     """Draw K answers to every prompt of a file. A server's are kept in OUT.requests/ and not paid for twice."""
     from burnish.cli.asking import print_estimate, with_budget
     from burnish.llm import sample_responses
-    from burnish.records import Sampling, read_prompts, write_jsonl
+    from burnish.records import Sampling, answered_row, read_prompts, write_jsonl
 
     _check_place(out.parent)
     rows = list(read_prompts(prompts).rows)
@@ -111,10 +111,10 @@ def sample(
     if dry_run:
         print_estimate(client, rows, n, sampling, kept)
         return
-    with _working() as work:
-        work.requests = kept
+    with _working(kept=kept) as work:
         outcome = sample_responses(rows, client=client, n=n, sampling=sampling, work=work)
-    _write(out, write_jsonl, outcome.rows)
+    asked = {row.id: row for row in rows}
+    _write(out, write_jsonl, (answered_row(asked[row.prompt], row) for row in outcome.rows))
     print(
         f"{len(rows)} prompts, {len(outcome.rows)} responses, {len(outcome.dropped)} prompts dropped -> {out}",
         file=sys.stderr,
@@ -159,7 +159,7 @@ def evaluate(
     with _working() as work:
         outcome = score_model(rows, client=client, checkers=checkers, sampling=sampling, n=n, work=work)
         if out:
-            _write(out, write_jsonl, _graded(work.folder))
+            _write(out, write_jsonl, _graded(work.folder, rows))
     if as_json:
         print(json.dumps({"model": model, "data": str(data), "scores": [plain(s) for s in outcome.rows]}))
         return
@@ -223,8 +223,11 @@ def _check_place(folder: Path) -> None:
 
 
 @contextmanager
-def _working(beside: Path | None = None) -> Iterator[Any]:
-    """The `Work` of a single verb: progress on stderr, and a folder beside the result that goes with it."""
+def _working(beside: Path | None = None, kept: Path | None = None) -> Iterator[Any]:
+    """The `Work` of a single verb: progress on stderr, and a folder beside the result that goes with it.
+
+    `kept` is the store of what it asks of servers, which stays, unless nothing came back.
+    """
     import tempfile
 
     from burnish.runs.storage import disk_errors, remove
@@ -235,11 +238,21 @@ def _working(beside: Path | None = None) -> Iterator[Any]:
     with disk_errors(parent):
         place = Path(tempfile.mkdtemp(prefix=".burnish-", dir=parent))
     work = StepWork(place, "verb", _say)
+    work.requests = kept or work.requests
     try:
         yield work
     finally:
         work.close()
         remove(place)
+        if kept is not None and kept.exists() and not _holds_any(kept):
+            remove(kept.parent)
+
+
+def _holds_any(kept: Path) -> bool:
+    from burnish.llm.requests import Store
+
+    with Store(kept) as store:
+        return len(store) > 0
 
 
 def _say(done: int, total: int, note: str) -> None:
@@ -247,11 +260,12 @@ def _say(done: int, total: int, note: str) -> None:
         print(f"\r{done}/{total} {note}\033[K", end="" if done < total else "\n", file=sys.stderr, flush=True)
 
 
-def _graded(folder: Path) -> Iterator[dict[str, Any]]:
-    """The responses and verdicts an evaluation left in its folder, side by side."""
-    from burnish.records import plain, read_parquet
+def _graded(folder: Path, prompts: list[Any]) -> Iterator[dict[str, Any]]:
+    """The prompts, responses and verdicts of an evaluation, side by side."""
+    from burnish.records import answered_row, read_parquet
 
+    asked = {prompt.id: prompt for prompt in prompts}
     verdicts = {row.responses[0]: row for row in read_parquet(folder / "verdicts.parquet")}
     for row in read_parquet(folder / "responses.parquet"):
         verdict = verdicts[row.id]
-        yield {**plain(row), "text": row.text, "score": verdict.score, "unscored": verdict.unscored}
+        yield {**answered_row(asked[row.prompt], row), "score": verdict.score, "unscored": verdict.unscored}

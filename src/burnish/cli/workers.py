@@ -27,10 +27,16 @@ class Asked:
 
 @dataclass(frozen=True)
 class Chosen:
-    """The recipe's workers, and which of them are simulated."""
+    """The recipe's workers, which of them are simulated, and those of them that ask a server."""
 
     workers: Any
     simulated: list[str]
+
+    def look(self, *, unless: Path) -> None:
+        """Raises WorkerError for a server that does not answer, or has not the model; a run that is done needs none."""
+        for worker in (self.workers.annotator, self.workers.judge):
+            if hasattr(worker, "asker") and not unless.exists():
+                worker.asker.look()
 
 
 @dataclass(frozen=True)
@@ -253,6 +259,44 @@ def with_compute(device: str, dtype: str) -> None:
     compute = choose_compute(device=device, dtype=dtype)
     set_compute(compute)
     fix_threads(compute.threads)
+
+
+def asking_costs(asked: Asked, work: dict[str, int], shape: Shape, answer_tokens: int) -> Any:
+    """What servers would be asked at most by a run: an `Estimate`, scaled up from a question of mean length each.
+
+    Args:
+        work: rows of the steps `judgements` and `pruned`, over all rounds.
+        answer_tokens: answers are counted at their longest.
+    """
+    from dataclasses import replace
+
+    from burnish.judge import Pairwise, Quality
+    from burnish.judge.files import Listing
+    from burnish.llm.requests import Estimate, estimate
+    from burnish.records import Message, Prompt, Response
+
+    word = "abcd "  # about a token
+    prompt = Prompt(messages=(Message(role="user", content=word * shape.prompt_tokens),))
+    texts = (word * answer_tokens, "efgh " * answer_tokens)
+    both = tuple(Response(prompt=prompt.id, messages=(Message(role="assistant", content=text),)) for text in texts)
+    compares, grades = server_of(asked.annotator, asked), server_of(asked.judge or asked.annotator, asked)
+    total = Estimate()
+    for endpoint, rows, put in (
+        (compares, work["judgements"], lambda asker: Pairwise(asker=asker).compare([(prompt, both)])),
+        (grades, work["pruned"], lambda asker: Quality(asker=asker).judge([prompt], both[:1])),
+    ):
+        if endpoint is not None:
+            put(listing := Listing(endpoint.identity))
+            one = estimate(listing.requests)
+            money = None if None in (one.most_money, total.most_money) else total.most_money + rows * one.most_money
+            total = replace(
+                total,
+                requests=total.requests + rows * one.requests,
+                prompt_tokens=total.prompt_tokens + rows * one.prompt_tokens,
+                most_completion_tokens=total.most_completion_tokens + rows * one.most_completion_tokens,
+                most_money=money,
+            )
+    return total
 
 
 def described(settings: Any, paper: Any) -> dict[str, Any]:

@@ -74,9 +74,14 @@ def judge_rows(
         prefix: set before the names of the verdict's columns.
 
     Raises:
-        DataError: a row has not two answers, or has a column of the verdict's already.
+        DataError: a row has not two answers, or has a column of the verdict's already; no row has a golden answer.
     """
     names = COMPARING if isinstance(judge, Pairwise) else SCORING
+    if isinstance(judge, Golden) and not any(row.prompt.reference for row in rows):
+        raise DataError(
+            f"a golden judge compares with a golden answer, and none of the {len(rows)} rows has one; add a column "
+            "reference, or judge in another way (--how absolute, say)"
+        )
     for row in rows:
         if taken := next((prefix + name for name in names if prefix + name in row.columns), ""):
             raise DataError(f"the file has a column {taken!r} already; name the judge's columns otherwise (--prefix)")

@@ -1,4 +1,4 @@
-"""vLLM in this process, as an `Asker`: for a machine with a GPU and no server. Needs the extra `vllm`.
+"""vLLM in this process, as an `Asker` and a client: for a machine with a GPU and no server. Needs the extra `vllm`.
 
     messages -> ids by the model's own template (chat) -> vLLM's AsyncLLM -> drawn ids -> text (chat)
 
@@ -13,7 +13,7 @@ import importlib
 import itertools
 import threading
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import lru_cache
 from typing import Any
@@ -21,7 +21,9 @@ from typing import Any
 from burnish.chat import Chat, Tokens, load_chat, load_tokens
 from burnish.errors import ChatError, ModelError, WorkerError
 from burnish.llm.requests import Reply, Request, Usage
-from burnish.records import Weights, content_id, context_length
+from burnish.llm.requests.answering import Unanswered, answers, plan
+from burnish.protocols import Work
+from burnish.records import Prompt, Response, Sampling, Weights, content_id, context_length
 
 INSTALL = "pip install 'burnish[vllm]'"
 _SEEDS = 2**31  # ids of random streams that every version of vLLM takes
@@ -44,6 +46,9 @@ class OfflineVLLM:
     weights: Weights
     format: str | None = None
     engine: Mapping[str, Any] = field(default_factory=dict, metadata={"runtime": True})
+    _unanswered: Unanswered = field(
+        default_factory=dict, compare=False, repr=False, init=False, metadata={"runtime": True}
+    )
 
     def __post_init__(self) -> None:
         if self.weights.kind != "causal":
@@ -85,6 +90,24 @@ class OfflineVLLM:
             return Reply(failure="offline vLLM takes no tools; serve the model and ask it over HTTP")
         engine = _engines.get(_key(self)) or await asyncio.to_thread(engine_of, self)
         return await asyncio.wrap_future(engine.submit(self, ids, request))
+
+    def answer(
+        self, prompts: Sequence[Prompt], *, n: int, sampling: Sampling, work: Work | None = None
+    ) -> list[Response]:
+        """`n` answers to each prompt, prompts as given, then sample index; `protocols.Client`.
+
+        A prompt that gets no answer has no row; `refuse` then tells why. With `work`, replies are kept in its store.
+
+        Raises:
+            WorkerError: as `ask`.
+        """
+        rows, unanswered = answers(self, plan(self.identity, prompts, n, sampling), work=work)
+        self._unanswered.update(unanswered)
+        return rows
+
+    def refuse(self, prompts: Sequence[Prompt], sampling: Sampling) -> list[tuple[Prompt, str, str]]:
+        """Those of the prompts that `answer` got nothing for, each with a reason and a word of detail."""
+        return [(p, *self._unanswered[p.id]) for p in prompts if p.id in self._unanswered]
 
     def _ids(self, request: Request) -> tuple[int, ...]:
         if request.text:

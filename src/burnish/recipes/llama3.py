@@ -283,15 +283,17 @@ def grading(s: Settings, w: Workers, client: llm.Local) -> dict[str, Any]:
 
 
 def plan(s: Settings, prompt_tokens: int, answer_tokens: int) -> list[tuple[str, int, int, str]]:
-    """(step, rows, tokens, kind of work) of every round, for a dry run; kind is `sample`, `score` or `train`."""
+    """(step, rows, tokens, kind of work) of every round, for a dry run; kind is `sample`, `score`, `train` or `ask`."""
     one, pair, rows = prompt_tokens + answer_tokens, prompt_tokens + 2 * answer_tokens, []
     for r in range(1, s.rounds + 1):
         pairs, drawn = s.annotated * r, s.sampled * s.samples
         rows += [
             (f"r{r}/answers", 2 * s.annotated, 2 * s.annotated * answer_tokens, "sample"),
+            (f"r{r}/judgements", compared := s.annotated + s.heldout_pairs, compared * pair, "ask"),
             (f"r{r}/rm x {s.variants}", pairs, s.variants * s.reward_epochs * pairs * pair, "train"),
             (f"r{r}/samples", drawn, drawn * answer_tokens, "sample"),
             (f"r{r}/rewards", drawn, s.sampled * prompt_tokens + drawn * answer_tokens, "score"),
+            (f"r{r}/pruned", s.sampled, s.sampled * one, "ask"),
             (f"r{r}/sft x {s.variants}", s.mixed, s.variants * s.sft_epochs * s.mixed * one, "train"),
             (f"r{r}/dpo x {s.variants}", s.annotated, s.variants * s.dpo_epochs * s.annotated * pair, "train"),
         ]

@@ -4,7 +4,7 @@ Comes in: files of prompts, demonstrations and preferences. Goes out: frozen row
 library and pyarrow only.
 """
 
-from burnish.records.answered import AnsweredRow, read_answered
+from burnish.records.answered import AnsweredRow, answered_row, read_answered
 from burnish.records.any_rows import read_rows
 from burnish.records.conventions import ReadResult, read_demonstrations, read_documents, read_preferences, read_prompts
 from burnish.records.nouns import (
@@ -54,6 +54,7 @@ __all__ = [
     "Score",
     "Step",
     "Weights",
+    "answered_row",
     "content_id",
     "context_length",
     "dropped",

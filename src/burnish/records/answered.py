@@ -9,6 +9,7 @@ any other row with an answer              `answer`
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -16,7 +17,7 @@ from typing import Any
 from burnish.errors import DataError
 from burnish.records.conventions import prompt_of, raw_rows
 from burnish.records.dialogues import CONVENTIONS, Dialogue, Row, Unfit
-from burnish.records.nouns import Demonstration, Preference, Prompt, Response
+from burnish.records.nouns import Demonstration, Message, Preference, Prompt, Response, plain
 from burnish.records.table import from_plain
 
 _DIALOGUES = ("GSM8K", "prompt-completion", "HelpSteer", "messages", "ShareGPT", "Alpaca")
@@ -53,6 +54,22 @@ def read_answered(path: str | Path) -> list[AnsweredRow]:
     if not rows:
         raise DataError(f"{path} is empty; it must hold at least one row")
     return rows
+
+
+def answered_row(prompt: Prompt, response: Response) -> Row:
+    """A prompt and one answer as a row of a file that every reader here takes: TRL's columns prompt and completion.
+
+    What else is known stands beside them: the prompt's checker, reference and the like where it has them, the
+    answer's id, model, sampling, token ids and log-probabilities.
+    """
+    own = {name: value for name, value in plain(response).items() if name not in ("prompt", "messages", "parents")}
+    about = {k: value for k, value in plain(prompt).items() if k not in ("id", "messages", "parents") and value}
+    texts = {"prompt": _spoken(prompt.messages), "completion": _spoken(response.messages)}
+    return {**texts, **about, "prompt_id": prompt.id, **own}
+
+
+def _spoken(messages: Sequence[Message]) -> list[dict[str, str]]:
+    return [{"role": message.role, "content": message.content} for message in messages]
 
 
 def _answered(row: Row) -> AnsweredRow:

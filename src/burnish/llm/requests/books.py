@@ -45,14 +45,20 @@ class Line:
 
 
 def stores_of(run: Path) -> list[Path]:
-    """The request stores of a run.
+    """The request stores of a run, of a folder of stores (`OUT.requests`), or of a verb's output file `OUT`.
 
     Raises:
         RunError: it has none.
     """
-    found = sorted((run / "requests").glob("*.sqlite"))
+    if run.suffix == ".sqlite" and run.is_file():
+        return [run]
+    places = (run / "requests", run, run.with_name(run.name + ".requests"))
+    found = next((there for place in places if (there := sorted(place.glob("*.sqlite")))), [])
     if not found:
-        raise RunError(f"{run} holds no requests; none of its steps has asked a model outside this process")
+        raise RunError(
+            f"{run} holds no requests; give a run whose steps asked a model outside this process, or what burnish "
+            "judge or burnish sample wrote with a server"
+        )
     return found
 
 

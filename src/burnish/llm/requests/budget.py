@@ -147,6 +147,19 @@ class Purse:
                 if (limit := getattr(self.budget, setting)) is not None:
                     yield setting, limit, getattr(self, where + name)
 
+    def spent(self) -> bool:
+        """Whether a limit is reached."""
+        return any(spent >= limit for _, limit, spent in self._limits())
+
+    def share(self, count: int) -> Budget:
+        """What is left of every limit, divided among so many who spend at the same time."""
+        left: dict[str, float] = {}
+        for name, limit, spent in self._limits():
+            kind = name.removeprefix("step_")
+            left[kind] = min(left.get(kind, limit), max(0.0, limit - spent) / count)
+        tokens = max(1, int(left["tokens"])) if "tokens" in left else None
+        return Budget(tokens=tokens, money=max(left["money"], 1e-9) if "money" in left else None)
+
     def error(self) -> BudgetError:
         """What to raise when `take` said no and nothing is outstanding."""
         count = max(1, self._answers)
@@ -175,6 +188,12 @@ class Estimate:
     prompt_tokens: int = 0
     most_completion_tokens: int = 0
     most_money: float | None = 0.0
+
+    def costs(self) -> str:
+        """Tokens and money in words."""
+        money = "no price known" if self.most_money is None else f"at most ${self.most_money:,.2f}"
+        replies = f"at most {self.most_completion_tokens:,} of replies"
+        return f"about {self.prompt_tokens:,} tokens of prompts, {replies}, {money}"
 
 
 def estimate(requests: Iterable[Request], store: Store | None = None) -> Estimate:

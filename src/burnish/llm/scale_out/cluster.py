@@ -19,8 +19,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from burnish.errors import BurnishError, SettingsError, WorkerError
-from burnish.llm.requests import Asker, Reply, Request, Store, run
+from burnish.errors import BudgetError, BurnishError, SettingsError, WorkerError
+from burnish.llm.requests import Asker, Budget, Reply, Request, Store, run
 from burnish.llm.scale_out.item import ItemAsker, Missing, keep
 from burnish.llm.scale_out.worker import Work, Worker, attempt, packed
 
@@ -73,7 +73,12 @@ async def _ask(request: Request, asker: Asker) -> Reply:
 
 
 def ask_on_ray(
-    requests: Sequence[Request], asker: Asker, *, store: Store, cluster: Cluster | None = None
+    requests: Sequence[Request],
+    asker: Asker,
+    *,
+    store: Store,
+    cluster: Cluster | None = None,
+    budget: Budget | None = None,
 ) -> Iterator[tuple[Request, Reply]]:
     """Each request with its reply, in no order, as `ask_all` gives them; the same rows end in the same store.
 
@@ -81,42 +86,65 @@ def ask_on_ray(
 
     Raises:
         WorkerError: Ray is not installed or not there, or nothing can be asked of the asker.
+        BudgetError: see `map_on_ray`.
     """
     twins: dict[str, list[Request]] = {}
     for request in requests:
         twins.setdefault(request.key(), []).append(request)
     groups = list(twins.values())
-    for done in map_on_ray([group[0] for group in groups], _ask, asker, store=store, cluster=cluster):
+    for done in map_on_ray([group[0] for group in groups], _ask, asker, store=store, cluster=cluster, budget=budget):
         if done.error:
             raise WorkerError(f"asking failed in a Ray worker: {done.error}")
         yield from ((request, done.value) for request in groups[done.index])
 
 
 def map_on_ray(
-    items: Sequence[Any], work: Work, asker: Asker, *, store: Store, cluster: Cluster | None = None
+    items: Sequence[Any],
+    work: Work,
+    asker: Asker,
+    *,
+    store: Store,
+    cluster: Cluster | None = None,
+    budget: Budget | None = None,
 ) -> Iterator[Done]:
     """What `work(item, asker)` makes of each item, in no order; all that it asks is kept in the store.
 
     An item that the store answers completely is worked on here. `work`, `asker` and items must be picklable. A reply
     is in the store before its item is yielded, and on the worker's own disk before that.
 
+    What is left of the budget is divided among the workers, who stop at their share; what stays undone is given out
+    again with what is left then, until nothing is. A limit may be passed by a reply of each worker.
+
     Raises:
         WorkerError: Ray is not installed or not there, or nothing can be asked of the asker.
+        BudgetError: a limit is reached; all that came is kept.
     """
     cluster = cluster or Cluster()
+    if budget is not None:
+        budget.open(store).check_price(asker.identity)
     with _job(store, cluster) as scratch:
         rest: list[tuple[int, bytes]] = []
         for at in range(0, len(items), _AT_ONCE):
             done, missing = run(_from_store(items[at : at + _AT_ONCE], at, work, asker.identity, store))
             yield from done
             rest += missing
-        if rest:
-            for results in _over_ray(rest, work, asker, scratch, cluster):
+        while rest:
+            purse, held, undone = budget.open(store) if budget is not None else None, len(store), set()
+            if purse is not None and purse.spent():
+                raise purse.error()
+            share = purse.share(cluster.workers) if purse is not None else None
+            for results in _over_ray(rest, work, asker, scratch, cluster, share):
                 run(keep(store, [pair for *_, asked in results for pair in asked]))
                 for index, value, error, _ in results:
-                    if isinstance(error, BurnishError):
+                    if isinstance(error, BudgetError) and purse is not None:
+                        undone.add(index)
+                    elif isinstance(error, BurnishError):
                         raise error
-                    yield Done(index=index, item=items[index], value=value, error=error)
+                    else:
+                        yield Done(index=index, item=items[index], value=value, error=error)
+            if undone and purse is not None and len(store) == held:
+                raise purse.error()
+            rest = [(index, data) for index, data in rest if index in undone]
 
 
 async def _from_store(
@@ -166,7 +194,7 @@ def _adopt(store: Store, scratch: Path) -> None:
 
 
 def _over_ray(
-    rest: Sequence[tuple[int, bytes]], work: Work, asker: Asker, scratch: str, cluster: Cluster
+    rest: Sequence[tuple[int, bytes]], work: Work, asker: Asker, scratch: str, cluster: Cluster, share: Budget | None
 ) -> Iterator[list[tuple[int, Any, str | BurnishError, list[tuple[Request, Reply]]]]]:
     """(place, value, error, what it asked) of the items of a block, a block at a time."""
     with _connected(cluster) as ray:
@@ -188,7 +216,7 @@ def _over_ray(
         )
         data = ray.data.from_arrow(blocks).map_batches(
             Worker,
-            fn_constructor_args=(work, asker, scratch, cluster.in_flight),
+            fn_constructor_args=(work, asker, scratch, cluster.in_flight, share),
             batch_size=None,
             batch_format="pyarrow",
             num_cpus=cluster.cpus,

@@ -18,7 +18,7 @@ from typing import Any
 
 from burnish.errors import BurnishError, RunError
 from burnish.llm.operations.kept import Kept
-from burnish.llm.requests import Asker, Reply, Store
+from burnish.llm.requests import Asker, Budget, Reply, Store
 from burnish.llm.requests.asking import IN_FLIGHT
 from burnish.llm.scale_out.item import ItemAsker
 
@@ -33,10 +33,11 @@ class Worker:
         asker: who answers; opened once, in this worker.
         scratch: folder on this node's disk for the worker's file.
         in_flight: requests of this worker under way at most; 0: what the asker says.
+        share: what this worker may spend; None is no limit.
     """
 
-    def __init__(self, work: Work, asker: Asker, scratch: str, in_flight: int) -> None:
-        self.work, self.asker = work, asker
+    def __init__(self, work: Work, asker: Asker, scratch: str, in_flight: int, share: Budget | None) -> None:
+        self.work, self.asker, self.share = work, asker, share
         self.folder = own_folder(scratch)
         self.path = self.folder / f"{uuid.uuid4().hex}.sqlite"
         self.in_flight = in_flight or getattr(asker, "most", IN_FLIGHT)
@@ -61,7 +62,8 @@ class Worker:
         """The asker with its file, made in the loop it lives in; other workers' files are looked for at each block."""
         async with self.opening:  # two blocks may come at once
             if self.kept is None:
-                kept = Kept(self.asker, store=Store(self.path), purse=None, at_once=self.in_flight)
+                purse = self.share.open() if self.share is not None else None
+                kept = Kept(self.asker, store=Store(self.path), purse=purse, at_once=self.in_flight)
                 self.kept = await kept.__aenter__()
         for path in self.folder.glob("*.sqlite"):
             if path != self.path and path not in self.others:

@@ -14,15 +14,15 @@ from urllib.parse import urlsplit
 from weakref import WeakKeyDictionary
 
 from burnish.errors import SettingsError
-from burnish.llm.requests.asking import ask_all, run
+from burnish.llm.requests import answering
+from burnish.llm.requests.asking import run
 from burnish.llm.requests.budget import Budget
 from burnish.llm.requests.endpoint.line import Line
 from burnish.llm.requests.endpoint.pace import Pacing
 from burnish.llm.requests.endpoint.transport import Limits
-from burnish.llm.requests.request import Reply, Request, dump
-from burnish.llm.requests.store import Store
+from burnish.llm.requests.request import Reply, Request
 from burnish.protocols import Work
-from burnish.records import Message, Prompt, Response, Sampling
+from burnish.records import Prompt, Response, Sampling
 
 _LINES: WeakKeyDictionary[asyncio.AbstractEventLoop, dict[Endpoint, Line]] = WeakKeyDictionary()
 
@@ -110,6 +110,19 @@ class Endpoint:
         """
         return await self.line().ask(request)
 
+    def look(self) -> None:
+        """Look whether a server answers and has the model, before anything else is done.
+
+        Raises:
+            WorkerError: none does, or it cannot be asked; the error says why and what to do.
+        """
+
+        async def once() -> None:
+            async with self:
+                await self.line().ready()
+
+        run(once())
+
     def answer(
         self, prompts: Sequence[Prompt], *, n: int, sampling: Sampling, work: Work | None = None
     ) -> list[Response]:
@@ -121,36 +134,14 @@ class Endpoint:
         Raises:
             WorkerError, BudgetError: see `ask_all`.
         """
-        plan = self.plan(prompts, n, sampling)
-        replies = run(self._gather([request for _, request in plan], work))
-        rows = []
-        for prompt, request in plan:
-            reply = replies[request.key()]
-            if why := _no_answer(reply):
-                self._unanswered[prompt.id] = why
-                continue
-            rows.append(_response(prompt, request, reply))
+        asked = self.plan(prompts, n, sampling)
+        rows, unanswered = answering.answers(self, asked, work=work, budget=self.budget)
+        self._unanswered.update(unanswered)
         return rows
 
     def plan(self, prompts: Sequence[Prompt], n: int, sampling: Sampling) -> list[tuple[Prompt, Request]]:
         """What `answer` asks."""
-        return [
-            (prompt, Request(model=self.identity, sampling=sampling, messages=prompt.messages, index=index))
-            for prompt in prompts
-            for index in range(n)
-        ]
-
-    async def _gather(self, requests: Sequence[Request], work: Work | None) -> dict[str, Reply]:
-        store = Store(work.requests) if work is not None else None
-        progress = work.progress if work is not None else None
-        found = {}
-        try:
-            async for request, reply in ask_all(requests, self, store=store, budget=self.budget, progress=progress):
-                found[request.key()] = reply
-        finally:
-            if store is not None:
-                store.close()
-        return found
+        return answering.plan(self.identity, prompts, n, sampling)
 
     def refuse(self, prompts: Sequence[Prompt], sampling: Sampling) -> list[tuple[Prompt, str, str]]:
         """Those of the prompts that `answer` got nothing for, each with a reason and a word of detail."""
@@ -162,32 +153,6 @@ class Endpoint:
 
     async def __aexit__(self, *exception: Any) -> None:
         await self.line().leave()
-
-
-def _no_answer(reply: Reply) -> tuple[str, str] | None:
-    """(reason, detail) of a reply that is no answer."""
-    if reply.failure:
-        return "request failed", reply.failure
-    if reply.finish in ("content_filter", "refusal"):
-        return "refused by the server", reply.text[:200]
-    return None
-
-
-def _response(prompt: Prompt, request: Request, reply: Reply) -> Response:
-    text, end = reply.text, "turn"
-    if reply.tool_calls and not text:
-        text, end = dump(reply.tool_calls).decode(), "message"
-    return Response(
-        prompt=prompt.id,
-        messages=(Message(role="assistant", content=text, end=end),),
-        token_ids=reply.token_ids,
-        logprobs=reply.logprobs,
-        model=request.model,
-        sampling=request.sampling,
-        index=request.index,
-        finish="length" if reply.finish == "length" else "stop",
-        parents=(prompt.id,),
-    )
 
 
 def _check_url(url: str) -> None:

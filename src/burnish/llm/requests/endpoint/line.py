@@ -73,7 +73,7 @@ class Line:
                 "make it with model=endpoint.identity"
             )
         if not self._good:
-            await self._ready()
+            await self.ready()
         features, written, route, body = self.features, -1, "", b""
         tries = waits = sent = 0
         while True:
@@ -163,7 +163,7 @@ class Line:
             return Fault(faults.BUSY, f"{lane.url} cannot be reached: {reason}")
         return Fault(faults.PASSING, f"the connection to {lane.url} broke: {str(error) or type(error).__name__}")
 
-    async def _ready(self) -> None:
+    async def ready(self) -> None:
         """Look at the servers before the first request, once for all who ask."""
         if self._looked is None:
             self._looked = asyncio.create_task(look(self.transport, self.replicas.lanes, self.endpoint.model))
