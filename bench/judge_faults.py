@@ -24,7 +24,7 @@ from burnish.records import Sampling
 
 LIMITS = Limits(connect=5.0, silence=3.0, total=5.0, tries=4, backoff=0.05, patience=30.0, first=3.0)
 FAULTS = Faults(
-    rate_limited=0.025, server_error=0.048, hang=0.002, cut=0.025, malformed=0.06, wrong_schema=0.04,
+    rate_limited=0.025, server_error=0.025, hang=0.025, cut=0.025, malformed=0.06, wrong_schema=0.04,
     hang_seconds=60.0, seed=3,
 )  # fmt: skip
 

@@ -130,6 +130,44 @@ def test_a_burst_of_refusals_is_one_cut() -> None:
     run_virtually(scene())
 
 
+def test_one_that_hangs_by_itself_is_no_congestion_and_silence_is() -> None:
+    async def scene() -> None:
+        pace = Pace(Pacing(start=20), clock=asyncio.get_running_loop().time)
+        sent = [(await pace.enter(), pace.answered) for _ in range(20)]
+        before = pace.limit
+        for _ in range(60):  # three rounds of others, while two hang
+            pace.leave(sent.pop()[0])
+            sent.append((await pace.enter(), pace.answered))
+        for epoch, answered in sent[:2]:
+            pace.late(epoch, answered)
+        assert pace.cuts == 0 and pace.limit >= before and pace.in_flight == 18
+        for epoch, answered in sent[2:14]:  # nobody was answered since these were sent
+            pace.late(epoch, answered)
+        assert pace.cuts == 1 and pace.limit < before
+
+
+def test_faults_that_have_nothing_to_do_with_load_do_not_starve_the_pace() -> None:
+    """A thirtieth of the requests is refused whatever is in flight: cutting would never end."""
+
+    async def scene() -> None:
+        rng, pace, low = random.Random(5), Pace(Pacing(start=16), clock=asyncio.get_running_loop().time), []
+
+        async def client() -> None:
+            for _ in range(100):
+                epoch = await pace.enter()
+                await asyncio.sleep(rng.uniform(0.5, 1.5))
+                if rng.random() < 1 / 30:
+                    pace.refuse(epoch)
+                else:
+                    pace.leave(epoch, seconds=1.0)
+                low.append(pace.limit)
+
+        await asyncio.gather(*(client() for _ in range(64)))
+        assert min(low[500:]) > 12, min(low[500:])
+
+    run_virtually(scene())
+
+
 def test_slow_answers_cut_a_few_times_and_long_ones_do_not() -> None:
     async def scene() -> None:
         pace = Pace(Pacing(most=20), clock=asyncio.get_running_loop().time)

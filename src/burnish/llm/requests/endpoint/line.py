@@ -121,7 +121,7 @@ class Line:
     ) -> tuple[Reply | None, Fault]:
         """Send once, in a place that the lane's pace gave, and tell the pace and the replicas how it went."""
         pace = lane.pace
-        began = time.perf_counter()
+        began, answered = time.perf_counter(), pace.answered
         try:
             status, retry_after, data = await self.transport.post(lane.url, route, body)
             if status == 200:
@@ -134,7 +134,7 @@ class Line:
             lane.alive()
             return None, Fault(faults.PASSING, f"{lane.url} sent {error}")
         except LateError as error:
-            pace.refuse(epoch)
+            pace.late(epoch, answered)
             return None, Fault(faults.PASSING, f"{lane.url} {error}")
         except TooLongError:
             pace.drop()

@@ -4,9 +4,10 @@
     one cut         a burst of refusals is one event: requests sent before the last cut do not cut again
     ceiling         what was in flight when the server refused, less what it refused; kept below, probed now and then
     probes          the step above the ceiling doubles while probes pass, so a server that grew is found soon
+    strays          a refusal below the ceiling, where refusals are rare, is a fault and no sign of the server's room
     Retry-After     nothing is sent before it is over
 
-A server also asks for less when it answers much more slowly than it did, or not in time.
+A server also asks for less when it answers much more slowly than it did, or when few answer in time.
 """
 
 from __future__ import annotations
@@ -31,6 +32,7 @@ class Pacing:
         again: what stays of the limit when the first request after a cut is refused too.
         room: how near below the ceiling it stays.
         quiet: answers without a refusal before a probe, in rounds, and at least `answers`.
+        stray: share of refusals up to which one below the ceiling, or a silence, is a fault of its own and cuts nothing.
         slow: a cut when seconds a token grow by this factor, and a reply takes at least `calm` seconds.
     """
 
@@ -41,6 +43,7 @@ class Pacing:
     room: float = 0.97
     quiet: float = 8.0
     answers: int = 150
+    stray: float = 0.08
     slow: float = 5.0
     calm: float = 2.0
 
@@ -60,9 +63,11 @@ class Pace:
         "_probe",
         "_probe_time",
         "_quiet",
+        "_trouble",
         "_steady",
         "_timer",
         "_waiting",
+        "answered",
         "clock",
         "cuts",
         "epoch",
@@ -77,10 +82,11 @@ class Pace:
         self.pacing = pacing or Pacing()
         self.clock = clock
         self.limit = float(min(self.pacing.start, self.pacing.most))
-        self.in_flight = self.epoch = self.cuts = self.sent = self.refused = 0
+        self.in_flight = self.epoch = self.cuts = self.sent = self.refused = self.answered = 0
         self._ceiling: float | None = None
         self._clear = True  # an answer came since the last cut
         self._quiet = 0.0  # answers since the last cut or probe
+        self._trouble = 0.0  # share of refusals, lately
         self._probe = 0.0
         self._probe_time = 0.0
         self._paused = 0.0
@@ -166,6 +172,8 @@ class Pace:
         """An answer came, after so many seconds and with so many tokens."""
         busy = self.in_flight >= 0.8 * self.limit
         self.in_flight -= 1
+        self.answered += 1
+        self._count(0.0)
         if epoch == self.epoch:
             self._clear = True
             if seconds and self._slower(seconds, seconds / (_TOKENS_SPENT + tokens)) and busy:
@@ -183,17 +191,40 @@ class Pace:
         if wait:
             self._paused = max(self._paused, self.clock() + wait)
             self._probe_time = max(self._probe_time, self._paused + 30 * wait)  # pauses stay a few per cent of the time
+        stray = self._stray() and self._ceiling is not None and self.in_flight < self._ceiling
+        self._count(1.0)
         if epoch == self.epoch:
-            self._cut(self.in_flight)
+            if not stray:
+                self._cut(self.in_flight)
         elif self._ceiling is not None and self.cuts:  # of the burst that was cut for: it was not in service either
             self._ceiling = max(self._ceiling - 1.0, self.limit / 2, 1.0)
             self.limit = max(1.0, min(self.limit, self.pacing.cut * self._ceiling))
         self._wake()
 
+    def late(self, epoch: int, answered: int) -> None:
+        """No answer in time; `answered` is what it was when the request was sent.
+
+        Where a round of others was answered meanwhile, the server has room and this request hung by itself.
+        """
+        if self.answered - answered >= self.limit or self._stray():
+            self._count(1.0)
+            self.drop()
+        else:
+            self.refuse(epoch)
+
     def drop(self) -> None:
         """The request ended in a way that says nothing of the server's room."""
         self.in_flight -= 1
         self._wake()
+
+    def _stray(self) -> bool:
+        """Refusals are so rare that one tells nothing of the server's room: a server that is asked for too much refuses
+        again and again. Lowering the limit would not lower the share of such faults."""
+        return self._trouble <= self.pacing.stray
+
+    def _count(self, trouble: float) -> None:
+        """The share of refusals among the last outcomes, a hundred or so."""
+        self._trouble += 0.01 * (trouble - self._trouble)
 
     def _cut(self, in_flight: int) -> None:
         self.epoch += 1
