@@ -32,7 +32,7 @@ class Pacing:
         again: what stays of the limit when the first request after a cut is refused too.
         room: how near below the ceiling it stays.
         quiet: answers without a refusal before a probe, in rounds, and at least `answers`.
-        stray: share of refusals up to which one below the ceiling, or a silence, is a fault of its own and cuts nothing.
+        stray: share of refusals up to which one below the ceiling, or a silence, is a fault by itself and cuts nothing.
         slow: a cut when seconds a token grow by this factor, and a reply takes at least `calm` seconds.
     """
 
@@ -63,9 +63,9 @@ class Pace:
         "_probe",
         "_probe_time",
         "_quiet",
-        "_trouble",
         "_steady",
         "_timer",
+        "_trouble",
         "_waiting",
         "answered",
         "clock",
