@@ -120,7 +120,8 @@ def draw_parallel(cases: Sequence[ToolCase], *, k: int, n: int, seed: int) -> li
         raise SettingsError(f"k = {k}: parallel calls are two or more")
     by_tools: dict[frozenset[str], list[ToolCase]] = {}
     for case in cases:
-        by_tools.setdefault(frozenset(tool.name for tool in case.tools), []).append(case)
+        key = frozenset(json.dumps(tool.openai(), sort_keys=True) for tool in case.tools)
+        by_tools.setdefault(key, []).append(case)
     groups = [group for group in by_tools.values() if len(group) >= k]
     if not groups:
         raise SettingsError(f"no list of tools has {k} requests; take a smaller k, or give requests one list of tools")

@@ -109,7 +109,7 @@ def read_json(text: str) -> Any:
     try:
         found = read_literal(python_tree(text))
     except Unreadable as error:
-        raise wrong if error.reason == "python" else error from None
+        raise error if error.reason in ("size", "shape") else wrong from None
     if not isinstance(found, (dict, list)):
         raise wrong
     return found

@@ -94,9 +94,7 @@ def _one_glm4(call: Call) -> str:
     if call.name == INTERPRETER and set(call.arguments) == {"code"}:
         return f"{INTERPRETER}\n{call.arguments['code']}"
     if call.name.startswith(BROWSER + "."):
-        inner = Call(
-            name=call.name.removeprefix(BROWSER + "."), arguments=call.arguments, positional=call.positional
-        )
+        inner = Call(name=call.name.removeprefix(BROWSER + "."), arguments=call.arguments, positional=call.positional)
         return f"{BROWSER}\n{write_python(inner)}"
     return f"{call.name}\n{write_json(_flat(call, 'glm4'))}"
 

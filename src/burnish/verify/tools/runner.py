@@ -138,9 +138,7 @@ def run_call(call: Call, registry: Registry, *, seconds: float = SECONDS) -> Res
     result = one(call, 0)
     if not inner:
         return result
-    return Result(
-        call=result.call, value=result.value, error=result.error, inner=tuple(inner), seconds=result.seconds
-    )
+    return Result(call=result.call, value=result.value, error=result.error, inner=tuple(inner), seconds=result.seconds)
 
 
 def run_calls(calls: Sequence[Call], registry: Registry, *, seconds: float = SECONDS) -> list[Result]:
@@ -160,7 +158,9 @@ def unnested(call: Call) -> Iterator[Call]:
             stack.append((value, True))
             parts: list[Any] = [*value.positional, *value.arguments.values()]
         else:
-            parts = list(value.values()) if isinstance(value, dict) else value if isinstance(value, (list, tuple)) else []
+            parts = (
+                list(value.values()) if isinstance(value, dict) else value if isinstance(value, (list, tuple)) else []
+            )
         stack += [(part, False) for part in reversed(list(parts))]
 
 

@@ -138,23 +138,39 @@ def _check_pattern(pattern: Any, where: str) -> None:
     except (re.error, TypeError, RecursionError) as error:
         raise DataError(f"{where}.pattern {pattern!r} is no regular expression: {error}") from None
     if _wild(tree):
-        raise DataError(f"{where}.pattern {pattern!r} repeats a repetition or a choice, which may never end; rewrite it")
+        raise DataError(
+            f"{where}.pattern {pattern!r} repeats a repetition or a choice, which may never end; rewrite it"
+        )
+
+
+_REPEATS = (sre.MAX_REPEAT, sre.MIN_REPEAT, sre.POSSESSIVE_REPEAT)
 
 
 def _wild(tree: Any, inside: bool = False) -> bool:
+    """Whether something repeated without end (`inside`) repeats again or chooses."""
     for kind, value in tree:
-        if kind in (sre.MAX_REPEAT, sre.MIN_REPEAT):
-            low, high, body = value
-            if (inside and low != high) or _wild(body, inside or high == sre.MAXREPEAT or high > 100):
+        parts, below = _parts(kind, value), inside
+        if kind in _REPEATS:
+            if inside and value[0] != value[1]:
                 return True
-        elif kind is sre.BRANCH:
-            if inside or any(_wild(branch, inside) for branch in value[1]):
-                return True
-        elif kind is sre.SUBPATTERN and _wild(value[3], inside):
-            return True
-        elif kind in (sre.ASSERT, sre.ASSERT_NOT) and _wild(value[1], inside):
+            below = inside or value[1] == sre.MAXREPEAT or value[1] > 100
+        if (kind is sre.BRANCH and inside) or any(_wild(part, below) for part in parts):
             return True
     return False
+
+
+def _parts(kind: Any, value: Any) -> list[Any]:
+    if kind in _REPEATS:
+        return [value[2]]
+    if kind is sre.BRANCH:
+        return list(value[1])
+    if kind is sre.SUBPATTERN:
+        return [value[3]]
+    if kind is sre.ATOMIC_GROUP:
+        return [value]
+    if kind is sre.GROUPREF_EXISTS:
+        return [part for part in value[1:] if part is not None]
+    return [value[1]] if kind in (sre.ASSERT, sre.ASSERT_NOT) else []
 
 
 def tool_of(spec: Any) -> Tool:
@@ -205,7 +221,9 @@ def same(one: Any, other: Any) -> bool:
         return len(one) == len(other) and all(map(same, one, other))
     if isinstance(one, Mapping) and isinstance(other, Mapping):
         return one.keys() == other.keys() and all(same(one[name], other[name]) for name in one)
-    return isinstance(one, bool) == isinstance(other, bool) and type(one is None) is type(other is None) and one == other
+    return (
+        isinstance(one, bool) == isinstance(other, bool) and type(one is None) is type(other is None) and one == other
+    )
 
 
 def violations(value: Any, schema: Schema) -> list[str]:

@@ -157,7 +157,10 @@ def _record(kind: Any, where: str, level: int) -> dict[str, Any]:
         names = [f.name for f in fields]
     else:
         names = list(hints)
-        required = [name for name in names if name in kind.__required_keys__]
+        # Where annotations are text, the class itself cannot tell Required and NotRequired.
+        marks = {name: typing.get_origin(hints[name]) for name in names}
+        needed = {name: mark is typing.Required or name in kind.__required_keys__ for name, mark in marks.items()}
+        required = [name for name in names if needed[name] and marks[name] is not typing.NotRequired]
     properties = {}
     for name in names:
         hint = hints[name]

@@ -31,8 +31,8 @@ ENDS = ("<|eom_id|>", "<|eot_id|>", "<|im_end|>", "<|observation|>", "<|user|>",
 _THINKING = re.compile(r"\s*<think>.*?</think>", re.S)
 _FENCE = re.compile(r"```(?:json|python|py|tool_call|tool_code)?[^\S\n]*\n(.*?)\n?```", re.S)
 TAGS = ("<tool_call>", "</tool_call>")
-_BETWEEN = " \t\r\n;,"  # what stands between calls that follow one another
-_FUNCTION = re.compile(r"<function=([^>\n]*)>")
+_BETWEEN = re.compile(r"[\s;,]*")  # what stands between calls that follow one another
+_FUNCTION = re.compile(r"<function=([^<>\n]{0,200})>")
 _CALL = re.compile(r"[^\W\d]\w*(?:\.[^\W\d]\w*)*\s*\(")
 _CALL_WORDS = re.compile(r"""["'](?:name|function|tool_calls|function_call)["']\s*:""")
 
@@ -87,7 +87,7 @@ def _objects(text: str) -> list[Any]:
         while at < len(text):
             value, at = literals.json_at(text, at)
             found.append(value)
-            at = len(text) - len(text[at:].lstrip(_BETWEEN))
+            at += len(_BETWEEN.match(text, at)[0])  # type: ignore[index]
     except Unreadable as error:
         if found or error.reason not in ("json", "cut"):
             raise
@@ -126,7 +126,7 @@ def _read_llama3(text: str) -> Parsed:
     body = body if tag else said
     body = literals.checked(body.strip())
     said = said.strip() if tag else ""
-    if body.startswith("{") or _CALL_WORDS.search(body[:400]) and body.startswith("["):
+    if body.startswith("{") or (_CALL_WORDS.search(body[:400]) and body.startswith("[")):
         return Parsed(calls=_read_json(body).calls, said=said)
     if re.match(r"\w+\.call\(", body):
         call = literals.read_call(literals.python_tree(body))

@@ -173,7 +173,7 @@ class Browser:
         return "\n".join(found) or "the page has no links"
 
     def citations(self, answer: str) -> dict[int, str | None]:
-        """Number of each citation 【number†...】 of an answer -> the address it leads to, None where it leads nowhere."""
+        """Number of each citation 【number†...】 -> the address it leads to, None where it leads nowhere."""
         found = [int(number) for number in _CITATION.findall(answer) if len(number) < 10]
         return {number: self._opened[number].url if number < len(self._opened) else None for number in found}
 

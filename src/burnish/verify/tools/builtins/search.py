@@ -1,7 +1,7 @@
 """Search over a corpus in memory: BM25 (Robertson and Zaragoza 2009, section 3.1) with a tokeniser for any script.
 
-    score(q, d) = sum over words w of q: idf(w) * f (k1 + 1) / (f + k1 (1 - b + b |d| / mean |d|))
-    idf(w) = ln(1 + (N - n + 0.5) / (n + 0.5)),   f = times of w in d, n = documents with w
+score(q, d) = sum over words w of q: idf(w) * f (k1 + 1) / (f + k1 (1 - b + b |d| / mean |d|))
+idf(w) = ln(1 + (N - n + 0.5) / (n + 0.5)),   f = times of w in d, n = documents with w
 """
 
 from __future__ import annotations

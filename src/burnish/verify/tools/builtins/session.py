@@ -9,7 +9,7 @@ from burnish.errors import WorkerError
 from burnish.protocols import Conversation, Executor, Limits
 
 # The program inside the executor: reads {"code"}, runs it as a notebook cell does, writes {"output", "error"}.
-PROGRAM = '''
+PROGRAM = """
 import ast, contextlib, io, json, linecache, traceback
 
 names = {"__name__": "__main__", "__builtins__": __builtins__}
@@ -33,8 +33,9 @@ while True:
             frames = raised.__traceback__.tb_next if raised.__traceback__ else None
             error = "".join(traceback.format_exception(type(raised), raised, frames))
     answer(json.dumps({"output": printed.getvalue(), "error": error}))
-'''
+"""
 SECONDS = 60.0  # GLM-4's notebook (spec G17)
+HOUR = Limits(seconds=3600.0)
 
 
 class PythonSession:
@@ -52,9 +53,7 @@ class PythonSession:
     After a limit or an exit the session is gone: the next call starts a new one and says so.
     """
 
-    def __init__(
-        self, executor: Executor, *, limits: Limits = Limits(seconds=3600.0), seconds: float = SECONDS
-    ) -> None:
+    def __init__(self, executor: Executor, *, limits: Limits = HOUR, seconds: float = SECONDS) -> None:
         self._executor, self._limits, self._seconds = executor, limits, seconds
         self._conversation: Conversation | None = None
         self._lost = False
