@@ -223,7 +223,7 @@ def _check_place(folder: Path) -> None:
 
 
 @contextmanager
-def _working(beside: Path | None = None) -> Iterator[Any]:
+def _working(beside: Path | None = None, report: Any = None) -> Iterator[Any]:
     """The `Work` of a single verb: progress on stderr, and a folder beside the result that goes with it."""
     import tempfile
 
@@ -234,7 +234,7 @@ def _working(beside: Path | None = None) -> Iterator[Any]:
     _check_place(parent)
     with disk_errors(parent):
         place = Path(tempfile.mkdtemp(prefix=".burnish-", dir=parent))
-    work = StepWork(place, "verb", _say)
+    work = StepWork(place, "verb", report or _say)
     try:
         yield work
     finally:
