@@ -87,12 +87,15 @@ def test_sampled_rows_find_their_prompts(called: Called, tmp_path: Path) -> None
         ),
         (["math", "--data", "rows.jsonl", "--out", "."], "is a folder; name a file with --out"),
         (["math", "--data", "clash.jsonl"], "has a column 'verdict' already"),
+        (["math", "--data", "rows.jsonl", "--out", "mine.jsonl"], "mine.jsonl.work is in the way"),
     ],
 )
 def test_what_cannot_be_done_is_told_in_one_line(called: Called, tmp_path: Path, words: list[str], wrong: str) -> None:
     written(tmp_path / "rows.jsonl", [{"prompt": "2?", "response": "2", "reference": "2"}])
     written(tmp_path / "clash.jsonl", [{"prompt": "2?", "response": "2", "reference": "2", "verdict": 1}])
+    (tmp_path / "mine.jsonl.work").mkdir()
     code, _, said = called("verify", *words)
+    assert (tmp_path / "mine.jsonl.work").is_dir()
     assert code == 2 and wrong in said and said.count("\n") == 1
 
 

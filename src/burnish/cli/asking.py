@@ -299,7 +299,10 @@ def _kept_beside(out: Path | None, told: list[str], files: list[Path]) -> Iterat
         for path in files:
             with path.open("rb") as held:
                 digests.append(file_digest(held, "sha256").hexdigest())
-        work = StepWork(out.with_name(out.name + ".work"), content_id([__version__, *told, *digests]), say)
+        place = out.with_name(out.name + ".work")
+        if place.exists() and not (place / "work.json").exists():
+            raise RunError(f"{place} is in the way of what is kept meanwhile; move it, or choose another --out")
+        work = StepWork(place, content_id([__version__, *told, *digests]), say)
         try:
             yield work
         finally:

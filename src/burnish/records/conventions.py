@@ -35,7 +35,7 @@ from pathlib import Path
 from typing import Any
 
 from burnish.errors import DataError
-from burnish.records.dialogues import CONVENTIONS, HELPSTEER, Dialogue, Row, Unfit, document_text
+from burnish.records.dialogues import CONVENTIONS, HELPSTEER, Dialogue, Row, Unfit, as_text, document_text
 from burnish.records.nouns import (
     GRADES,
     STRENGTHS,
@@ -235,11 +235,6 @@ def _attributes(row: Row) -> tuple[Attribute, ...]:
     return tuple(Attribute(name=name, value=_number(given, name)) for name in given if given[name] is not None)
 
 
-def _told(value: Any) -> str:
-    """A column as text: what is a list or an object there (a checker's reference) as JSON."""
-    return json.dumps(value, ensure_ascii=False) if isinstance(value, (list, dict)) else str(value)
-
-
 def prompt_of(found: Dialogue, source: str) -> Prompt:
     """The prompt of a dialogue, with the columns beside it.
 
@@ -252,7 +247,7 @@ def prompt_of(found: Dialogue, source: str) -> Prompt:
     if not found.context[-1].content.strip():
         raise Unfit("the last user message is blank; write it or delete the row")
     named = {
-        name: _told(row[name]) for name in ("ability", "checker", "reference", "task", "language") if row.get(name)
+        name: as_text(row[name]) for name in ("ability", "checker", "reference", "task", "language") if row.get(name)
     }
     tags = row.get("tags") or ()
     if not isinstance(tags, (list, tuple)):

@@ -26,7 +26,7 @@ from burnish.verify import CHECKERS, get_checker
 
 AUTO = "auto"
 BAD = "unreadable row"
-CHUNK = 8  # answers that a worker is handed at once
+CHUNK = 64  # answers that a worker is handed at once, at most: handing over costs more than a quick check
 KEPT_EVERY = 1.0  # seconds between two writes of the journal
 MAX_KINDS = 40  # a column with more values than this is no type
 PRELOAD = ("burnish.verify",)
@@ -234,7 +234,9 @@ def _told(calls: Sequence[tuple[Checker | str, Prompt, Response]], workers: int,
     kept = _Kept(work.journal if work is not None else None)
     say: Callable[[int, int, str], None] = work.progress if work is not None else lambda done, total, note: None
     left = [place for place in range(len(calls)) if place not in kept.found]
-    chunks = [left[start : start + CHUNK] for start in range(0, len(left), CHUNK)]
+    # Few at a time where there are few: what was handed over and did not come back is lost to a kill.
+    size = max(1, min(CHUNK, len(left) // (CHUNK * max(workers, 1))))
+    chunks = [left[start : start + size] for start in range(0, len(left), size)]
     began, done, before = monotonic(), 0, len(calls) - len(left)
     say(before, len(calls), "")
     try:

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import json
 from collections import Counter
+from pathlib import Path
 from typing import Any
 
 import pytest
 
-from burnish.records import Message, Response
+from burnish.records import Message, Response, walk_answered, write_jsonl
+from burnish.verify.rewards import verify_rows
 from burnish.verify.tools import (
     SYNTAXES,
     Call,
@@ -89,6 +91,26 @@ def test_twins_are_rejected(category: str) -> None:
     assert kept == []
     assert counts["changed argument"] >= len(bfcl(category)) * 0.9
     assert counts["changed type"] >= len(bfcl(category)) * 0.9
+
+
+def test_a_file_of_rows_gets_its_rewards(tmp_path: Path) -> None:
+    """The rows as a file of prompts, responses and references, as `burnish verify tools` takes it."""
+    rows = []
+    for number, row in enumerate(bfcl("multiple", "parallel", "irrelevance")):
+        calls = right(row, 0) if row["ground_truth"] else []
+        good, bad = render_calls(calls, "hermes") if calls else PROSE, PROSE if calls else "[zzq()]"
+        asked = json.loads(reference(row, answers=row["ground_truth"] or []))
+        text = good if number % 2 else bad
+        rows.append({"prompt": row["question"][0][-1]["content"], "response": text, "reference": asked,
+                     "task": row["category"]})  # fmt: skip
+    write_jsonl(rows, tmp_path / "rows.jsonl")
+    found = verify_rows(list(walk_answered(tmp_path / "rows.jsonl")), "tools", checkers={"tools": CHECKER})
+    assert [row["reward"] for row in found.rows] == [number % 2 for number in range(320)]
+    assert {line.name: line.n for line in found.table if line.by == "task"} == {
+        "irrelevance": 120,
+        "multiple": 100,
+        "parallel": 100,
+    }
 
 
 def test_irrelevance_rows_call_nothing() -> None:

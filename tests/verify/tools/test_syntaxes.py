@@ -105,6 +105,7 @@ PROSE = [
     "[1, 2, 3]",
     "Python\nis a language.",
     "Answer:\n{1, 2}",
+    "Set\n{1, 2}",
     "f(x) = 2x + 1",
     "x" * 200_000,
 ]
@@ -188,6 +189,50 @@ def test_what_a_syntax_cannot_write_is_refused() -> None:
         render_calls([], "xml")
     with pytest.raises(SettingsError, match="there is no call syntax 'xml'"):
         parse_calls("", "xml")
+
+
+WORDS = [
+    "a", "Zürich", "北京", "it's", '"', "\\", "\n", "\t", "{", "}", "[", "]", "</tool_call>", "<tool_call>",
+    "</function>", "<function=f>", "<|assistant|>", "<|python_tag|>", "```", "```json\n", "f(a=1)", "=", ",", ";",
+    "null", "None", "\x00", "\u2028", "😀",
+]  # fmt: skip
+
+
+def drawn(rng: random.Random, depth: int = 0) -> Any:
+    kind = rng.randrange(8 if depth < 3 else 6)
+    if kind == 6:
+        return [drawn(rng, depth + 1) for _ in range(rng.randrange(4))]
+    if kind == 7:
+        return {"".join(rng.choices(WORDS, k=2)) + str(n): drawn(rng, depth + 1) for n in range(rng.randrange(4))}
+    return (
+        None,
+        rng.random() < 0.5,
+        rng.randint(-(10**12), 10**12),
+        round(rng.uniform(-1e6, 1e6), 4),
+        "".join(rng.choices(WORDS, k=rng.randrange(6))),
+        rng.choice((0.1, -1e-9, 1e300, 5.0)),
+    )[kind]
+
+
+def test_drawn_calls_are_read_back_in_every_syntax() -> None:
+    """Whatever an argument holds, the marks of the syntax itself among it."""
+    rng = random.Random(7)
+    for _ in range(400):
+        calls = [
+            Call(
+                name=rng.choice(("f", "pkg.get_it", "größe", "a_1")),
+                arguments={
+                    rng.choice(("a", "b", "from", "two words", "x-y")) + str(n) * (n % 2): drawn(rng) for n in range(3)
+                },
+            )
+            for _ in range(rng.randint(1, 3))
+        ]
+        for syntax in SYNTAXES:
+            text = render_calls(calls, syntax)
+            found = parse_calls(text, syntax)
+            assert (list(found.calls), found.failures) == (calls, ()), (syntax, text, found)
+            auto = parse_calls(text)
+            assert list(auto.calls) == calls, (syntax, text, auto)
 
 
 # ---- real dialogues ----------------------------------------------------------------------------------------------

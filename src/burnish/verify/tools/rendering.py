@@ -8,7 +8,7 @@ from typing import Any
 from burnish.errors import SettingsError
 from burnish.verify.tools.call import Call
 from burnish.verify.tools.literals import python_name, write_json, write_python
-from burnish.verify.tools.syntaxes import BROWSER, INTERPRETER, PYTHON_TAG, SEARCHES, SYNTAXES, TAGS
+from burnish.verify.tools.syntaxes import ASSISTANT, BROWSER, INTERPRETER, PYTHON_TAG, SEARCHES, SYNTAXES, TAGS
 
 
 def _flat(call: Call, syntax: str) -> dict[str, Any]:
@@ -87,7 +87,7 @@ def _write_openai(calls: Sequence[Call]) -> str:
 
 def _write_glm4(calls: Sequence[Call]) -> str:
     # ASSUMED: several calls follow one another as messages do, each with the assistant's mark before it.
-    return "<|assistant|>".join(_one_glm4(call) for call in calls)
+    return ASSISTANT.join(_one_glm4(call) for call in calls)
 
 
 def _one_glm4(call: Call) -> str:

@@ -27,12 +27,14 @@ PYTHON_TAG = "<|python_tag|>"
 SEARCHES = ("brave_search", "wolfram_alpha")  # Llama 3's tools that are called by `name.call(...)`
 INTERPRETER = "python"  # the name of a call whose one argument is a program, `code`
 BROWSER = "simple_browser"
+ASSISTANT = "<|assistant|>"
 ENDS = ("<|eom_id|>", "<|eot_id|>", "<|im_end|>", "<|observation|>", "<|user|>", "<|endoftext|>", "<|end_of_text|>")
 _THINKING = re.compile(r"\s*<think>.*?</think>", re.S)
 _FENCE = re.compile(r"```(?:json|python|py|tool_call|tool_code)?[^\S\n]*\n(.*?)\n?```", re.S)
 TAGS = ("<tool_call>", "</tool_call>")
 _BETWEEN = re.compile(r"[\s;,]*")  # what stands between calls that follow one another
 _FUNCTION = re.compile(r"<function=([^<>\n]{0,200})>")
+_OBJECT = re.compile(r"""\s*\{\s*["'}]""")
 _CALL = re.compile(r"[^\W\d]\w*(?:\.[^\W\d]\w*)*\s*\(")
 _CALL_WORDS = re.compile(r"""["'](?:name|function|tool_calls|function_call)["']\s*:""")
 
@@ -142,22 +144,43 @@ def _read_llama3(text: str) -> Parsed:
 
 
 def _read_glm4(text: str) -> Parsed:
-    calls = []
-    for part in re.split(r"<\|assistant\|>", literals.checked(text)):
-        if not part.strip():
-            continue
-        name, line, body = part.strip().partition("\n")
+    calls, rest = [], literals.checked(text)
+    while rest.strip():
+        name, line, body = rest.strip().partition("\n")
         name = _named(name)
         if not line:
             raise Unreadable("cut", "the name stands alone; its arguments belong on the next line")
-        if name in (INTERPRETER, "ipython"):
-            calls.append(Call(name=INTERPRETER, arguments={"code": _unfenced(body)}))
-        elif name == BROWSER:
-            inner = literals.read_call(literals.python_tree(body))
-            calls.append(Call(name=f"{BROWSER}.{inner.name}", arguments=inner.arguments, positional=inner.positional))
-        else:
-            calls.append(Call(name=name, arguments=_arguments(literals.read_json(_unfenced(body)))))
+        if name in (INTERPRETER, "ipython", BROWSER):
+            body, _, rest = body.partition(ASSISTANT)
+            calls.append(_code_or_browsing(name, body))
+            continue
+        body = body.lstrip()
+        if body.startswith("```"):
+            body = _unfenced(body)
+        value, rest = _glm4_arguments(body)
+        calls.append(Call(name=name, arguments=_arguments(value)))
     return Parsed(calls=tuple(calls))
+
+
+def _glm4_arguments(body: str) -> tuple[Any, str]:
+    """(the arguments, what follows the next assistant's mark)."""
+    try:
+        value, end = literals.json_at(body, 0)
+        rest = body[end:].lstrip()
+        if not rest or rest.startswith(ASSISTANT):
+            return value, rest.removeprefix(ASSISTANT)
+    except Unreadable as error:
+        if error.reason not in ("json", "cut"):
+            raise
+    text, _, rest = body.partition(ASSISTANT)
+    return literals.read_json(text), rest
+
+
+def _code_or_browsing(name: str, body: str) -> Call:
+    if name != BROWSER:
+        return Call(name=INTERPRETER, arguments={"code": _unfenced(body)})
+    inner = literals.read_call(literals.python_tree(body))
+    return Call(name=f"{BROWSER}.{inner.name}", arguments=inner.arguments, positional=inner.positional)
 
 
 def _between(text: str, at: int, close: str) -> tuple[Any, int]:
@@ -234,43 +257,55 @@ def _clean(text: str) -> str:
     text = text.strip()
     while end := next((mark for mark in ENDS if text.endswith(mark)), ""):
         text = text.removesuffix(end).rstrip()
-    return text.removeprefix("<|assistant|>").lstrip()
+    return text.removeprefix(ASSISTANT).lstrip()
 
 
 def _detect(text: str) -> str:
-    """The syntax of a text that holds calls, empty for one that holds none."""
-    if PYTHON_TAG in text:
-        return "llama3"
-    if TAGS[0] in text:
-        return "hermes"
-    if _FUNCTION.search(text):
-        return "function"
+    """The syntax of a text that holds calls, empty for one that holds none.
+
+    What a text begins with goes before the marks in it, and of these the first: an argument may hold any of them.
+    """
     body = _unfenced(text)
-    if body.startswith(("{", "[")) and _CALL_WORDS.search(body) and _is_call(body):
+    shaped = body.startswith(("{", "[")) and bool(_CALL_WORDS.search(body))
+    listed = body.startswith("[") and bool(_CALL.match(body[1:].lstrip()))
+    if shaped and _is_call(body, broken=False):
         return "openai" if '"function"' in body or "tool_calls" in body else "json"
-    if (body.startswith("[") and _CALL.match(body[1:].lstrip())) or (_CALL.match(body) and body.endswith(")")):
-        return "pythonic" if body.startswith("[") or _parses(body) else ""
+    if listed and _parses(body, broken=False):
+        return "pythonic"
     name, line, rest = text.partition("\n")
-    named = bool(line and literals.NAME.fullmatch(name.strip()))
-    return "glm4" if named and (rest.lstrip().startswith("{") or name.strip() in (INTERPRETER, BROWSER)) else ""
+    named = line and literals.NAME.fullmatch(name.strip())
+    if named and _OBJECT.match(rest):
+        return "glm4"
+    marks = {"llama3": text.find(PYTHON_TAG), "hermes": text.find(TAGS[0])}
+    marks["function"] = found.start() if (found := _FUNCTION.search(text)) else -1
+    if seen := {at: syntax for syntax, at in marks.items() if at >= 0}:
+        return seen[min(seen)]
+    if named and name.strip() in (INTERPRETER, BROWSER):
+        return "glm4"
+    if shaped and _is_call(body, broken=True):
+        return "json"
+    single = bool(_CALL.match(body)) and body.endswith(")")
+    return "pythonic" if listed or (single and _parses(body, broken=True)) else ""
 
 
-def _is_call(body: str) -> bool:
-    """False for JSON that can be read and is none of a call; what cannot be read but names one is a broken call."""
+def _is_call(body: str, *, broken: bool) -> bool:
+    """False for JSON that can be read and is none of a call; `broken` for what names one and cannot be read."""
     try:
         values = _objects(body)
     except Unreadable:
-        return True
+        return broken
     keys = [set(value) for value in values if isinstance(value, dict)]
     return any("function" in have or ("name" in have and have & {"parameters", "arguments"}) for have in keys)
 
 
-def _parses(body: str) -> bool:
+def _parses(body: str, *, broken: bool) -> bool:
+    """Whether a text is Python of calls; `broken` takes code that is no literal for a broken call, and prose, which is
+    no Python at all, never."""
     try:
-        literals.read_call(literals.python_tree(body))
+        _read_pythonic(body)
         return True
     except Unreadable as error:
-        return error.reason != "python"  # prose that begins with `word (`; code that is no literal is a broken call
+        return broken and error.reason != "python"
 
 
 def parse_calls(text: str, syntax: str = "auto") -> Parsed:
