@@ -23,7 +23,7 @@ from burnish.verify.tools import (
     score,
     tool_of,
 )
-from burnish.verify.tools.matching import normal_text, pair_up
+from burnish.verify.tools.matching import alike, normal_text, pair_up
 from tests.verify.tools.bfcl import asked, said
 
 SPEC = {
@@ -93,6 +93,63 @@ def test_possible_answers(arguments: dict[str, Any], kind: str) -> None:
     assert (found.kind if found else "") == kind, found
 
 
+ROOMS = tool_of({"name": "rooms", "parameters": {"type": "object", "properties": {
+    "list": {"type": "array", "items": {"type": "object"}}, "free": {}, "plain": {"type": "object"},
+    "texts": {"type": "array"}, "number": {"type": "number"}}}})  # fmt: skip
+FREE = {
+    "list": ["", [{"a": [1, 2], "b": ["", 3]}, {"a": [4]}]],
+    "free": ["", {"a": [1]}, [{"a": [1]}], ["x", "y"]],
+    "plain": ["", {"a": "whole", "b": ["", "other"]}],
+    "texts": [],
+    "number": ["", 1.5, "a variable"],
+}
+
+
+@pytest.mark.parametrize(
+    ("arguments", "kind"),
+    [
+        ({}, ""),
+        ({"list": [{"a": 2}, {"a": 4}]}, ""),
+        ({"list": [{"a": 1, "b": 3}, {"a": 4}]}, ""),
+        ({"list": [{"a": 1}]}, "value"),
+        ({"list": [{"a": 1}, {"a": 4}, {"a": 4}]}, "value"),
+        ({"list": [{"a": 3}, {"a": 4}]}, "value"),
+        ({"list": [{"a": 4}, {"a": 1}]}, "value"),
+        ({"list": [{"b": 3}, {"a": 4}]}, "value"),
+        ({"free": {"a": 1}}, ""),
+        ({"free": [{"a": 1}]}, ""),
+        ({"free": ["X", "y"]}, ""),
+        ({"free": "a"}, "value"),
+        ({"free": ["a"]}, "value"),
+        ({"free": [["a"]]}, "value"),
+        ({"free": {"x": "y"}}, "value"),
+        ({"plain": {"a": "Whole"}}, ""),
+        ({"plain": {"a": "whole", "b": "other"}}, ""),
+        ({"plain": {"a": "w"}}, "value"),
+        ({"plain": {"a": "whole", "b": "w"}}, "value"),
+        ({"plain": {"b": "other"}}, "value"),
+        ({"texts": []}, ""),
+        ({"texts": ["x"]}, "value"),
+        ({"texts": "x"}, "type"),
+        ({"number": "A variable"}, ""),
+        ({"number": "b"}, "value"),
+        ({"number": 2}, "value"),
+        ({"number": True}, "type"),
+        ({"number": None}, "type"),
+    ],
+)
+def test_possible_answers_of_dicts_lists_and_none(arguments: dict[str, Any], kind: str) -> None:
+    wanted = {"rooms": {**FREE, "texts": FREE["texts"] if "texts" in arguments else [""]}}
+    found = match_call(Call(name="rooms", arguments=arguments), wanted, ROOMS)
+    assert (found.kind if found else "") == kind, found
+
+
+@pytest.mark.parametrize("wanted", [None, [], "book", {}, {"book": {}, "cancel": {}}, {"book": ["city"]}])
+def test_what_is_no_possible_answer_is_refused(wanted: Any) -> None:
+    with pytest.raises(DataError, match="a possible answer is"):
+        match_call(Call(name="book", arguments={"city": "x"}), wanted, TOOL)
+
+
 def test_arguments_without_a_name_are_bound_in_order() -> None:
     assert match_call(Call(name="book", positional=("NYC", 2)), ANSWER, TOOL) is None
     assert (
@@ -107,6 +164,32 @@ def test_arguments_without_a_name_are_bound_in_order() -> None:
 def test_texts_as_bfcl_compares_them() -> None:
     assert normal_text("It's 1,000.5_km/h - ^*now*") == 'it"s10005kmhnow'
     assert normal_text("AB") != normal_text("A B!")
+
+
+@pytest.mark.parametrize(
+    ("value", "wanted", "equal"),
+    [
+        ("A-b", "ab", True),
+        (["A", ["B"]], ["a", ("b",)], True),
+        ({"x": ["A"]}, {"x": ("a",)}, True),
+        (1, 1.0, True),
+        (["a"], ["a", "b"], False),
+        (["a"], "a", False),
+        ("a", ["a"], False),
+        ({"x": 1}, {"y": 1}, False),
+        ({"x": 1}, {"x": 2}, False),
+        ({"x": 1}, ["x"], False),
+        (["x"], {"x": 1}, False),
+        ({"x": 1, "y": 1}, {"x": 1}, False),
+        (True, 1, False),
+        (0, False, False),
+        (None, "", False),
+        (None, False, False),
+        ("1", 1, False),
+    ],
+)
+def test_values_alike(value: Any, wanted: Any, equal: bool) -> None:
+    assert alike(value, wanted) is equal
 
 
 def test_as_many_calls_as_possible_are_paired() -> None:
@@ -138,6 +221,11 @@ def test_exact_match_knows_defaults_and_order() -> None:
     nested = Call(name="book", arguments={"city": Call(name="where", arguments={"who": "Ann"})})
     assert same_call(nested, nested, TOOL) is None
     assert same_call(nested, gold, TOOL).kind == "value"
+    assert same_call(gold, nested, TOOL).kind == "value"
+    other = Call(name="book", arguments={"city": Call(name="where", arguments={"who": "Bob"})})
+    assert same_call(other, nested, TOOL).kind == "value"
+    priced = Call(name="book", arguments={"city": "x", "price": 2})
+    assert same_call(Call(name="book", arguments={"city": "x", "price": 2.0}), priced, TOOL) is None
 
 
 def test_results_are_compared_where_calls_differ() -> None:
@@ -156,8 +244,29 @@ def test_results_are_compared_where_calls_differ() -> None:
     )
     assert same_result(Call(name="add", arguments={"a": 4}), gold, registry).detail == "gives 4.0, not 3.0"
     assert same_result(Call(name="add", arguments={"a": 101}), gold, registry).detail == "ValueError: too much"
+    third = Call(name="add", arguments={"a": 0.1, "b": 0.2})  # 0.30000000000000004
+    assert same_result(third, Call(name="add", arguments={"a": 0.3}), registry) is None
+    assert same_result(Call(name="add", arguments={"a": 0.3001}), third, registry).kind == "execution"
     with pytest.raises(DataError, match="the gold call of add fails"):
         same_result(gold, Call(name="add", arguments={"a": 101}), registry)
+
+
+@pytest.mark.parametrize(
+    ("one", "other", "equal"),
+    [(1.0, 1, True), (1.0, True, False), (True, 1, False), (1.0, "1.0", False), ("a", "A", False), ([1.0], [1], True),
+     (1.0, None, False), (2, 1.0, False), ("x", 1.0, False)],
+)  # fmt: skip
+def test_results_equal(one: Any, other: Any, equal: bool) -> None:
+    def first() -> Any:
+        """One."""
+        return one
+
+    def second() -> Any:
+        """Other."""
+        return other
+
+    found = same_result(Call(name="first"), Call(name="second"), Registry(first, second))
+    assert (found is None) is equal
 
 
 def test_valid_calls_by_schema() -> None:

@@ -314,10 +314,10 @@ def seeds() -> list[str]:
 def test_long_repetitions_take_linear_time(piece: str) -> None:
     text = piece * (99_000 // len(piece))
     for syntax in ("auto", *SYNTAXES):
-        began = time.perf_counter()
+        began = time.process_time()
         parse_calls(text, syntax)
         parse_calls(text + "</tool_call>", syntax)
-        assert time.perf_counter() - began < 2.0, syntax
+        assert time.process_time() - began < 2.0, syntax
 
 
 def test_mutated_texts_neither_crash_nor_hang() -> None:
@@ -328,9 +328,9 @@ def test_mutated_texts_neither_crash_nor_hang() -> None:
     failed = 0
     for number in range(int(os.environ.get("BURNISH_FUZZ", "2000"))):
         text = mutated(rng.choice(texts), rng)
-        began = time.perf_counter()
+        began = time.process_time()
         found = parse_calls(text, rng.choice(("auto", "auto", *SYNTAXES)))
-        slowest = max(slowest, time.perf_counter() - began)
+        slowest = max(slowest, time.process_time() - began)
         failed += bool(found.failures)
         assert all(one.reason in REASONS for one in found.failures), (number, text)
         assert all(isinstance(call.name, str) and call.name for call in found.calls), (number, text)

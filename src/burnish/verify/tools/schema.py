@@ -221,9 +221,7 @@ def same(one: Any, other: Any) -> bool:
         return len(one) == len(other) and all(map(same, one, other))
     if isinstance(one, Mapping) and isinstance(other, Mapping):
         return one.keys() == other.keys() and all(same(one[name], other[name]) for name in one)
-    return (
-        isinstance(one, bool) == isinstance(other, bool) and type(one is None) is type(other is None) and one == other
-    )
+    return isinstance(one, bool) == isinstance(other, bool) and one == other
 
 
 def violations(value: Any, schema: Schema) -> list[str]:
