@@ -120,6 +120,7 @@ FREE = {
         ({"free": [{"a": 1}]}, ""),
         ({"free": ["X", "y"]}, ""),
         ({"free": "a"}, "value"),
+        ({"free": 3}, "value"),
         ({"free": ["a"]}, "value"),
         ({"free": [["a"]]}, "value"),
         ({"free": {"x": "y"}}, "value"),

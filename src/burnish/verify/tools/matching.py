@@ -201,8 +201,6 @@ def same_call(call: Call, gold: Call, tool: Tool) -> Difference | None:
 
 
 def _same_value(value: Any, wanted: Any, schema: Mapping[str, Any]) -> bool:
-    if isinstance(value, Call) or isinstance(wanted, Call):
-        return value == wanted
     if schema.get("type") == "integer" and kind_of(value) != kind_of(wanted):
         return False  # 2.0 where 2 is wanted
     return same(value, wanted)
