@@ -1,0 +1,162 @@
+"""Starts wardens: a warm one per process and setting, kept; or one that serves a single request and goes.
+
+A warm warden is started at the first check, ends with the process that started it (it waits on a socket that dies
+with its holder), and is replaced when it fails. After a fork the child starts its own.
+"""
+
+from __future__ import annotations
+
+import atexit
+import os
+import socket
+import subprocess
+import sys
+import threading
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from burnish.errors import WorkerError
+from burnish.verify.sandbox.mounts import INSIDE, ROOT, arguments, environment
+from burnish.verify.sandbox.worlds import Request, Unstarted, World
+
+# Imported by the warm warden before it forks: what small programs and tests ask for most.
+PRELOADED = (
+    "typing", "collections", "collections.abc", "itertools", "functools", "math", "cmath", "re", "string", "random",
+    "heapq", "bisect", "copy", "operator", "datetime", "json", "hashlib", "statistics", "fractions", "decimal",
+    "dataclasses", "enum", "abc", "io", "time", "calendar", "textwrap", "unittest", "traceback", "linecache",
+    "contextlib", "queue", "tempfile", "inspect", "numbers", "array", "sys", "os",
+)  # fmt: skip
+ISOLATED = ("--unshare-user", "--unshare-pid", "--unshare-net", "--unshare-ipc", "--unshare-uts",
+            "--unshare-cgroup-try", "--hostname", "sandbox", "--as-pid-1", "--new-session", "--cap-drop", "ALL",
+            "--uid", "1000", "--gid", "1000")  # fmt: skip
+
+
+def interpreter(packages: bool) -> list[str]:
+    """Python as it runs in the sandbox: nothing of the environment, and installed packages only when asked for."""
+    return [sys.executable, "-I", "-B", "-X", "utf8", *(() if packages else ("-S",))]
+
+
+def warm_command(bwrap: str, control: int, *, packages: bool = True) -> list[str]:
+    """Keeps the one capability with which the warden gives each world its namespaces; no program ever has it."""
+    inside = [*interpreter(packages), f"{INSIDE}/warden.py", "warm", str(control), ROOT, *PRELOADED]
+    places = [*arguments(), "--proc", "/proc", "--dir", ROOT, "--remount-ro", "/"]
+    return [bwrap, *ISOLATED, "--cap-add", "CAP_SYS_ADMIN", *places, "--", *inside]
+
+
+def once_command(bwrap: str, control: int, *, packages: bool = True, disk_mib: int | None = None) -> list[str]:
+    """A sandbox for one request. `disk_mib` is None for a bubblewrap that cannot size a tmpfs; the watch sees to it."""
+    inside = [*interpreter(packages), f"{INSIDE}/warden.py", "once", str(control), ROOT]
+    size = [] if disk_mib is None else ["--size", str(disk_mib << 20)]
+    places = [*arguments(), "--proc", "/proc", *size, "--tmpfs", ROOT, "--remount-ro", "/"]
+    return [bwrap, *ISOLATED, *places, "--", *inside]
+
+
+def bare_command(control: int, root: str, *, packages: bool = True) -> list[str]:
+    place = str(Path(__file__).parent / "inside" / "warden.py")
+    return [*interpreter(packages), place, "bare", str(control), root]
+
+
+@dataclass(slots=True)
+class Warden:
+    """A started warden: its process and our end of its control socket."""
+
+    process: subprocess.Popen[bytes]
+    control: socket.socket
+
+    def send(self, kind: bytes, descriptors: Sequence[int]) -> None:
+        """One request. Raises Unstarted when nobody is there."""
+        try:
+            socket.send_fds(self.control, [kind], list(descriptors))
+        except OSError as error:
+            raise Unstarted from error
+
+    def said(self) -> str:
+        """What the command wrote to stderr before it failed, for a message."""
+        self.control.close()
+        try:
+            text = self.process.communicate(timeout=5)[1].decode("utf-8", "replace").strip()
+        except subprocess.TimeoutExpired:
+            self.process.kill()
+            text = ""
+        return text.splitlines()[-1] if text else f"it ended with status {self.process.poll()}"
+
+    def close(self) -> None:
+        """The warden, and every world below it, ends with its control socket."""
+        self.control.close()
+        try:
+            self.process.wait(timeout=5)
+        except subprocess.TimeoutExpired:
+            self.process.kill()
+            self.process.wait()
+        if self.process.stderr is not None:
+            self.process.stderr.close()
+
+
+def start(command: Callable[[int], list[str]]) -> Warden:
+    """Runs the command, which is told the number of its end of the control socket."""
+    ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+    with theirs:
+        process = subprocess.Popen(
+            command(theirs.fileno()), env=environment(), pass_fds=[theirs.fileno()], start_new_session=True,
+            stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, cwd="/",
+        )  # fmt: skip
+    return Warden(process, ours)
+
+
+_warm: dict[tuple[str, bool], Warden | str] = {}
+_lock = threading.Lock()
+
+
+def warm(bwrap: str, packages: bool) -> Warden | str:
+    """The warm warden of this process, started if need be; or the reason why this machine has none."""
+    with _lock:
+        held = _warm.get((bwrap, packages))
+        if held is None:
+            held = _warm[bwrap, packages] = _try_warm(bwrap, packages)
+        return held
+
+
+def _try_warm(bwrap: str, packages: bool) -> Warden | str:
+    warden = start(lambda control: warm_command(bwrap, control, packages=packages))
+    try:
+        World(Request(code="pass"), warden.send).begin().run()
+    except Unstarted:
+        return warden.said()
+    except WorkerError as error:
+        warden.close()
+        return str(error)
+    return warden
+
+
+def forget(warden: Warden) -> None:
+    """A warden that failed; the next check starts another."""
+    with _lock:
+        for key, held in list(_warm.items()):
+            if held is warden:
+                del _warm[key]
+                warden.close()
+
+
+def close_all() -> None:
+    """Ends the warm wardens of this process; the next check starts new ones."""
+    with _lock:
+        for held in _warm.values():
+            if isinstance(held, Warden):
+                held.close()
+        _warm.clear()
+
+
+def _forked() -> None:
+    """In a forked child: the wardens are the parent's. Closing our copies leaves them to it."""
+    global _lock
+    _lock = threading.Lock()
+    for held in _warm.values():
+        if isinstance(held, Warden):
+            held.control.close()
+            held.process.returncode = 0  # not ours to wait for
+    _warm.clear()
+
+
+atexit.register(close_all)
+os.register_at_fork(after_in_child=_forked)

@@ -1,0 +1,103 @@
+"""What a program under way uses, read from /proc, and its end by kill.
+
+Every process of a world descends from its first one, which the program can neither leave nor end, so a walk over
+children finds them all. Memory is what has no file behind it: anonymous, shared and swapped pages.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import signal
+from collections.abc import Iterator
+from pathlib import Path
+
+_PAGES = re.compile(rb"^(?:RssAnon|RssShmem|VmSwap):\s+(\d+)", re.M)
+_THREADS = re.compile(rb"^Threads:\s+(\d+)", re.M)
+_SHARE = re.compile(rb"^(?:Pss_Anon|Pss_Shmem|SwapPss):\s+(\d+)", re.M)
+
+
+def _read(path: str) -> bytes:
+    try:
+        with open(path, "rb", buffering=0) as file:
+            return file.read(1 << 16)
+    except OSError:
+        return b""  # it has ended
+
+
+def descendants(pid: int) -> Iterator[int]:
+    """The process and all below it, parents first."""
+    queue = [pid]
+    while queue:
+        one = queue.pop()
+        yield one
+        try:
+            threads = os.listdir(f"/proc/{one}/task")
+        except OSError:
+            continue
+        for thread in threads:
+            queue += [int(child) for child in _read(f"/proc/{one}/task/{thread}/children").split()]
+
+
+def usage(pid: int, most: int) -> tuple[int, int, list[int]]:
+    """(threads, KiB, processes) of what descends from `pid`, itself left out; stops counting above `most` threads."""
+    threads = memory = 0
+    found = []
+    for one in descendants(pid):
+        if one == pid:
+            continue
+        text = _read(f"/proc/{one}/status")
+        found.append(one)
+        threads += int(counted[1]) if (counted := _THREADS.search(text)) else 0
+        memory += sum(map(int, _PAGES.findall(text)))
+        if threads > most:
+            break
+    return threads, memory, found
+
+
+def exact_memory(processes: list[int]) -> int:
+    """KiB with every shared page counted once; slower, so asked only when the quick sum is above the limit."""
+    total = 0
+    for one in processes:
+        text = _read(f"/proc/{one}/smaps_rollup")
+        pages = _SHARE.findall(text) or _PAGES.findall(_read(f"/proc/{one}/status"))
+        total += sum(map(int, pages))
+    return total
+
+
+def inside(pid: int, number: int) -> int:
+    """The process that is `number` in the PID namespace of `pid`, by its number out here; 0 when it has ended."""
+    for one in descendants(pid):
+        numbers = re.search(rb"^NSpid:.*?(\d+)$", _read(f"/proc/{one}/status"), re.M)
+        if numbers is not None and int(numbers[1]) == number:
+            return one
+    return 0
+
+
+def kill_world(descriptor: int) -> None:
+    """Ends the first process of a PID namespace, and with it, by the kernel's hand, every other."""
+    try:
+        signal.pidfd_send_signal(descriptor, signal.SIGKILL)
+    except (ProcessLookupError, OSError):
+        pass
+
+
+def kill_tree(pid: int, session: int) -> None:
+    """Without a PID namespace: stops, then kills what descends from `pid` or belongs to the program's session."""
+    for number in (signal.SIGSTOP, signal.SIGKILL):
+        for one in [*descendants(pid), *_of_session(session)]:
+            try:
+                if one != os.getpid():
+                    os.kill(one, number)
+            except (ProcessLookupError, PermissionError):
+                pass
+
+
+def _of_session(session: int) -> list[int]:
+    found = []
+    for entry in Path("/proc").iterdir():
+        if entry.name.isdigit():
+            fields = _read(f"/proc/{entry.name}/stat").rpartition(b")")[2].split()
+            if len(fields) > 3 and int(fields[3]) == session:
+                found.append(int(entry.name))
+    return found
