@@ -88,7 +88,7 @@ def start_candidate(executor: Executor, code: str, names: Sequence[str], *, limi
         WorkerError: the sandbox could not start it, before any of the candidate's code ran.
         Ended: the candidate's top level ended it.
     """
-    talk = executor.start(program("candidate"), limits=replace(limits, seconds=limits.seconds + SPARE))
+    talk = executor.start(program("candidate"), limits=sandbox_limits(limits))
     candidate = Program(talk=talk, until=time.monotonic() + limits.seconds)
     try:
         talk.ask(to_text(["printed"]), seconds=SPARE)  # the sandbox's own failures end here, and are not the candidate's
@@ -97,6 +97,11 @@ def start_candidate(executor: Executor, code: str, names: Sequence[str], *, limi
     except BaseException:
         candidate.stop()
         raise
+
+
+def sandbox_limits(limits: Limits) -> Limits:
+    """The limits of a program that answers: time to spare, for the host ends it by the candidate's own, and long replies."""
+    return replace(limits, seconds=limits.seconds + SPARE, output_kib=max(limits.output_kib, REPLY >> 10))
 
 
 def message_of(text: str) -> list[Any]:
@@ -190,7 +195,7 @@ def _done(message: Sequence[Any]) -> Result:
 
 
 def _open_pair(executor: Executor, suite: Suite, candidate: Program, loaded: Mapping[str, Any], limits: Limits) -> _Pair:
-    talk = executor.start(program("tester"), limits=replace(limits, seconds=limits.seconds + SPARE))
+    talk = executor.start(program("tester"), limits=sandbox_limits(limits))
     tests = Program(talk=talk, until=candidate.until + 0.25)
     lacking = [name for name in suite.names if name not in loaded]
     pair = _Pair(candidate=candidate, tests=tests)

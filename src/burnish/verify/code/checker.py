@@ -14,7 +14,7 @@ from burnish.verify.code.lint import lint
 from burnish.verify.code.outcome import UNSCORED, Outcome, failed
 from burnish.verify.code.suite import Suite, read_suite
 from burnish.verify.code.together import run_together
-from burnish.verify.sandbox import find_executor
+from burnish.verify.sandbox import Bubblewrap as find_executor
 
 
 def run_suite(

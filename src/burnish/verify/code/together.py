@@ -15,7 +15,7 @@ from collections.abc import Iterator
 from dataclasses import replace
 
 from burnish.protocols import Executor, Limits
-from burnish.verify.code.apart import SPARE, Ended, Program, failure, message_of
+from burnish.verify.code.apart import Ended, Program, failure, message_of, sandbox_limits
 from burnish.verify.code.inside import program
 from burnish.verify.code.inside.plain import to_text
 from burnish.verify.code.outcome import UNSCORED, Outcome, Result, error_class, failed
@@ -123,7 +123,7 @@ def run_together(executor: Executor, code: str, suite: Suite, *, limits: Limits 
         told = f"its tests need the same interpreter, which no code may share that {why}"
         return failed(UNSCORED, told, asked=asked, mode="together")
     limits = replace(limits or Limits(), seconds=suite.seconds)
-    talk = executor.start(program("together"), limits=replace(limits, seconds=limits.seconds + SPARE))
+    talk = executor.start(program("together"), limits=sandbox_limits(limits))
     running = Program(talk=talk, until=time.monotonic() + suite.seconds)
     secret = secrets.token_hex(16)
     results: list[Result] = []
