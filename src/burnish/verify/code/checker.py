@@ -13,7 +13,7 @@ from burnish.verify.code.languages import ALIASES, run_compiled, run_exchanges
 from burnish.verify.code.lint import lint
 from burnish.verify.code.outcome import UNSCORED, Outcome, failed
 from burnish.verify.code.suite import Suite, read_suite
-from burnish.verify.code.together import run_together
+from burnish.verify.code.together import needs_together, run_together
 from burnish.verify.sandbox import Bubblewrap as find_executor
 
 
@@ -47,9 +47,7 @@ def run_suite(
     parts = []
     if suite.tests:
         if python:
-            part = run_apart(executor, code, suite, every=every, limits=limits)
-            if together and part.kind == UNSCORED and any(r.message.startswith("unfit: ") for r in part.results):
-                part = run_together(executor, code, suite, limits=limits)
+            part = _python(executor, code, suite, every=every, together=together, limits=limits)
         else:
             part = run_compiled(executor, code, suite, limits=limits)
         parts.append(part)
@@ -64,6 +62,20 @@ def run_suite(
         printed=parts[0].printed,
         seconds=parts[0].seconds + parts[1].seconds,
     )
+
+
+def _python(
+    executor: Executor, code: str, suite: Suite, *, every: bool, together: bool, limits: Limits | None
+) -> Outcome:
+    if needs_together(suite):
+        told = "the tests use a class of the candidate's as only its own interpreter can"
+        unscored = failed(UNSCORED, told, asked=len(suite.tests), mode="apart")
+        return run_together(executor, code, suite, limits=limits) if together else unscored
+    part = run_apart(executor, code, suite, every=every, limits=limits)
+    # The tests alone decide what they pass: no candidate can bring this about.
+    if together and part.kind == UNSCORED and any(r.message.startswith("unfit: ") for r in part.results):
+        return run_together(executor, code, suite, limits=limits)
+    return part
 
 
 def candidate_of(reply: str, suite: Suite) -> str:

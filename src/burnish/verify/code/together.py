@@ -107,6 +107,19 @@ class _Rewrite(ast.NodeTransformer):
         return ast.Assert(test=called, msg=node.msg)
 
 
+def needs_together(suite: Suite) -> bool:
+    """Whether the tests use a name of the candidate as only its own interpreter can: as a base class, or as a class."""
+    names = set(suite.names)
+    for test in (suite.setup, *suite.tests):
+        for node in ast.walk(ast.parse(test)):
+            if isinstance(node, ast.ClassDef) and any(isinstance(b, ast.Name) and b.id in names for b in node.bases):
+                return True
+            if isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id == "issubclass":
+                if any(isinstance(a, ast.Name) and a.id in names for a in node.args):
+                    return True
+    return False
+
+
 def rewritten(test: str) -> str:
     """A test whose comparisons and assertions go through the functions of `inside/together.py`."""
     return ast.unparse(ast.fix_missing_locations(_Rewrite().visit(ast.parse(test))))
