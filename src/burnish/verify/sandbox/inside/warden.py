@@ -30,6 +30,7 @@ import program  # noqa: E402
 
 sys.path.pop(0)
 PIECE = 1 << 16
+USER = 1000
 IGNORED = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGQUIT, signal.SIGUSR1, signal.SIGUSR2)
 
 
@@ -63,6 +64,10 @@ def world(mode: str, root: str, kind: bytes, descriptors: list[int]) -> NoReturn
         signal.signal(signal.SIGCHLD, signal.SIG_DFL)
         if mode == "warm":
             _own_world(root, _limits(descriptors[0]))
+        elif os.getuid() == 0 and mode == "once":
+            os.chown(root, USER, USER)
+        if os.getuid() == 0 and mode != "bare":
+            linux.become(USER)
         asked = _request(descriptors[0], root)
         place = os.open(root, os.O_PATH | os.O_DIRECTORY)
         child = os.fork()
@@ -88,7 +93,7 @@ def _limits(payload: int) -> dict[str, int]:
 def _own_world(root: str, limits: dict[str, int]) -> None:
     linux.unshare(linux.NEWNS | linux.NEWIPC | linux.NEWUTS)
     linux.mount("none", "/", "", linux.PRIVATE | linux.RECURSIVE)
-    options = f"size={limits['disk']},nr_inodes={limits['inodes']},mode=0755"
+    options = f"size={limits['disk']},nr_inodes={limits['inodes']},mode=0755,uid={USER},gid={USER}"
     linux.mount("tmpfs", root, "tmpfs", linux.NOSUID | linux.NODEV, options)
     linux.mount("proc", "/proc", "proc", linux.NOSUID | linux.NODEV | linux.NOEXEC, "subset=pid")
 
@@ -151,7 +156,7 @@ def _close_in(mode: str, asked: dict[str, Any]) -> None:
     """Limits that the kernel keeps, no capabilities, filtered system calls; last of all, so that nothing is undone."""
     limits = asked["limits"]
     if mode == "warm":
-        linux.own_user(1000)
+        linux.own_user(USER)
     linux.process(linux.DUMPABLE, 1)
     with open("/proc/self/oom_score_adj", "w") as file:
         file.write("1000")  # before anything of the host's
