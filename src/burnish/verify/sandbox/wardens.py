@@ -19,7 +19,8 @@ from pathlib import Path
 
 from burnish.errors import WorkerError
 from burnish.verify.sandbox.mounts import INSIDE, ROOT, arguments, environment
-from burnish.verify.sandbox.worlds import Request, Unstarted, World
+from burnish.verify.sandbox.request import Request
+from burnish.verify.sandbox.worlds import Unstarted, World
 
 # Imported by the warm warden before it forks: what small programs and tests ask for most.
 PRELOADED = (
@@ -28,8 +29,10 @@ PRELOADED = (
     "dataclasses", "enum", "abc", "io", "time", "calendar", "textwrap", "unittest", "traceback", "linecache",
     "contextlib", "queue", "tempfile", "inspect", "numbers", "array", "sys", "os",
 )  # fmt: skip
-ISOLATED = ("--unshare-user", "--unshare-pid", "--unshare-net", "--unshare-ipc", "--unshare-uts",
-            "--unshare-cgroup-try", "--hostname", "sandbox", "--as-pid-1", "--new-session", "--cap-drop", "ALL")  # fmt: skip
+ISOLATED = (
+    "--unshare-user", "--unshare-pid", "--unshare-net", "--unshare-ipc", "--unshare-uts", "--unshare-cgroup-try",
+    "--hostname", "sandbox", "--as-pid-1", "--new-session", "--cap-drop", "ALL",
+)  # fmt: skip
 # The one who runs foreign code when Burnish runs as root: outside the sandbox this id must own nothing. It lies in a
 # range that systemd leaves to nobody (60578 to 61183). As root itself, a program could write what root owns where
 # there is no capability to ask for: sysctl files, and the modes of device nodes.

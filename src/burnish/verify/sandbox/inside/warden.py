@@ -25,8 +25,10 @@ import sys
 from typing import Any, NoReturn
 
 sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
-import linux  # noqa: E402
-import program  # noqa: E402
+import contextlib
+
+import linux
+import program
 
 sys.path.pop(0)
 PIECE = 1 << 16
@@ -63,6 +65,7 @@ def world(mode: str, root: str, kind: bytes, descriptors: list[int]) -> NoReturn
         linux.process(linux.DUMPABLE, 0)  # nobody in here looks into this process
         signal.signal(signal.SIGCHLD, signal.SIG_DFL)
         if mode == "warm":
+            os.setsid()
             _own_world(root, _limits(descriptors[0]))
         elif os.getuid() == 0 and mode == "once":
             os.chown(root, USER, USER)
@@ -123,7 +126,8 @@ def _become(mode: str, root: str, asked: dict[str, Any], kind: bytes, descriptor
     try:
         talk = _arrange(kind, descriptors, report)
         os.chdir(os.path.join(root, "work"))
-        os.setsid()
+        if mode == "bare":
+            os.setsid()  # by which it is found and ended
         _close_in(mode, asked)
         for number in (*IGNORED, signal.SIGCHLD, signal.SIGPIPE, signal.SIGXFSZ):
             signal.signal(number, signal.SIG_DFL)
@@ -238,10 +242,8 @@ def _finish(report: socket.socket, told: dict[str, Any], root: str, keep: list[s
 
 
 def _fault(descriptor: int, error: BaseException) -> None:
-    try:
+    with contextlib.suppress(OSError):
         os.write(descriptor, b"E" + f"{type(error).__name__}: {error}".encode("utf-8", "replace"))
-    except OSError:
-        pass
 
 
 def main() -> NoReturn:
