@@ -10,9 +10,9 @@ from functools import cache
 
 from burnish.errors import SettingsError, WorkerError
 from burnish.verify.sandbox import wardens
-from burnish.verify.sandbox.executing import Executing
-from burnish.verify.sandbox.request import Request
-from burnish.verify.sandbox.worlds import Unstarted, World
+from burnish.verify.sandbox.worlds.executing import Executing
+from burnish.verify.sandbox.worlds.request import Request
+from burnish.verify.sandbox.worlds.world import Unstarted, World
 
 TRIES = 3  # wardens that may die, for reasons that are not the program's, before it begins
 

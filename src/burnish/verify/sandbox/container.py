@@ -20,8 +20,8 @@ from typing import Any
 
 from burnish.errors import SettingsError, WorkerError
 from burnish.protocols import Ran
-from burnish.verify.sandbox.executing import Executing
-from burnish.verify.sandbox.request import OPEN_FILES, Request
+from burnish.verify.sandbox.worlds.executing import Executing
+from burnish.verify.sandbox.worlds.request import OPEN_FILES, Request
 
 INSIDE = Path(__file__).parent / "inside"
 ROOT = "/box"

@@ -14,7 +14,7 @@ from pathlib import Path
 
 from burnish.verify.sandbox import wardens
 from burnish.verify.sandbox.bubblewrap import version
-from burnish.verify.sandbox.filter import MACHINES
+from burnish.verify.sandbox.worlds.filter import MACHINES
 
 # name -> how it tells its version
 VERSIONS: dict[str, tuple[str, ...]] = {

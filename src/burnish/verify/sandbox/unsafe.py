@@ -8,9 +8,9 @@ from dataclasses import dataclass
 
 from burnish.errors import WorkerError
 from burnish.verify.sandbox import wardens
-from burnish.verify.sandbox.executing import Executing
-from burnish.verify.sandbox.request import Request
-from burnish.verify.sandbox.worlds import Unstarted, World
+from burnish.verify.sandbox.worlds.executing import Executing
+from burnish.verify.sandbox.worlds.request import Request
+from burnish.verify.sandbox.worlds.world import Unstarted, World
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

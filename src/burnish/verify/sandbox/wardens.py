@@ -19,8 +19,8 @@ from pathlib import Path
 
 from burnish.errors import WorkerError
 from burnish.verify.sandbox.mounts import INSIDE, ROOT, arguments, environment
-from burnish.verify.sandbox.request import Request
-from burnish.verify.sandbox.worlds import Unstarted, World
+from burnish.verify.sandbox.worlds.request import Request
+from burnish.verify.sandbox.worlds.world import Unstarted, World
 
 # Imported by the warm warden before it forks: what small programs and tests ask for most.
 PRELOADED = (

@@ -12,7 +12,7 @@ from pathlib import PurePosixPath
 
 from burnish.errors import SettingsError
 from burnish.protocols import Limits
-from burnish.verify.sandbox.filter import bpf
+from burnish.verify.sandbox.worlds.filter import bpf
 
 OPEN_FILES = 256
 INODES = 16384

@@ -7,8 +7,8 @@ from collections.abc import Mapping, Sequence
 
 from burnish.errors import SettingsError
 from burnish.protocols import Limits, Ran
-from burnish.verify.sandbox.conversation import Talk, Watched
-from burnish.verify.sandbox.request import USUAL, Request
+from burnish.verify.sandbox.worlds.conversation import Talk, Watched
+from burnish.verify.sandbox.worlds.request import USUAL, Request
 
 
 class Executing:

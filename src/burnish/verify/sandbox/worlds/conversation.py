@@ -12,7 +12,7 @@ from typing import Protocol
 
 from burnish.errors import WorkerError
 from burnish.protocols import Ran
-from burnish.verify.sandbox.request import Request
+from burnish.verify.sandbox.worlds.request import Request
 
 GRACE = 1.0  # seconds for a program to end when nobody will ask any more
 

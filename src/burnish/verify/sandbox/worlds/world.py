@@ -23,8 +23,8 @@ from typing import Any
 
 from burnish.errors import WorkerError
 from burnish.protocols import Ran
-from burnish.verify.sandbox.request import Request
-from burnish.verify.sandbox.watch import exact_memory, folder_size, inside, kill_tree, kill_world, usage
+from burnish.verify.sandbox.worlds.request import Request
+from burnish.verify.sandbox.worlds.watch import exact_memory, folder_size, inside, kill_tree, kill_world, usage
 
 STARTUP = 30.0  # seconds from a request to the program's first instruction
 DRAIN = 3.0  # seconds for a killed world to be gone
