@@ -10,8 +10,9 @@ from functools import cache
 
 from burnish.errors import SettingsError, WorkerError
 from burnish.verify.sandbox import wardens
-from burnish.verify.sandbox.executing import Executing
-from burnish.verify.sandbox.worlds import Request, Unstarted, World
+from burnish.verify.sandbox.worlds.executing import Executing
+from burnish.verify.sandbox.worlds.request import Request
+from burnish.verify.sandbox.worlds.world import Unstarted, World
 
 TRIES = 3  # wardens that may die, for reasons that are not the program's, before it begins
 
@@ -64,7 +65,9 @@ class Bubblewrap(Executing):
 def located(bwrap: str) -> str:
     """The program's path. Raises SettingsError with how to get it."""
     if (found := shutil.which(bwrap)) is None:
-        raise SettingsError(f"no program {bwrap!r} on PATH: install bubblewrap (Debian, Ubuntu: apt install bubblewrap)")
+        raise SettingsError(
+            f"no program {bwrap!r} on PATH: install bubblewrap (Debian, Ubuntu: apt install bubblewrap)"
+        )
     return found
 
 

@@ -7,6 +7,7 @@ Never a home folder, never an environment variable of the host. A toolchain outs
 from __future__ import annotations
 
 import os
+import re
 import shutil
 import sys
 from functools import cache
@@ -45,11 +46,10 @@ def python_folders() -> tuple[str, ...]:
 
 
 @cache
-def tool_folders() -> tuple[tuple[str, ...], tuple[str, ...], tuple[tuple[str, str], ...]]:
-    """(folders to bind, folders for PATH, environment) of the toolchains that PATH finds outside /usr."""
+def tool_folders() -> tuple[tuple[str, ...], tuple[str, ...]]:
+    """(folders to bind, folders for PATH) of the toolchains that PATH finds outside /usr."""
     bound: list[str] = []
     paths: list[str] = []
-    variables: dict[str, str] = {}
     for name in TOOLS:
         found = shutil.which(name)
         if found is None:
@@ -57,35 +57,49 @@ def tool_folders() -> tuple[tuple[str, ...], tuple[str, ...], tuple[tuple[str, s
         if Path(found).parent.name == "shims":  # pyenv and its like: a script, not the program
             continue
         real = Path(found).resolve()
-        rust = Path(found).parent.parent if name in ("rustc", "cargo") else None
-        if rust is not None and (rust / "bin" / "rustup").exists():
-            home = Path(os.environ.get("RUSTUP_HOME", _home() / ".rustup"))
-            bound += [str(rust / "bin"), str(home / "toolchains"), str(home / "settings.toml")]
-            variables |= {"RUSTUP_HOME": str(home), "CARGO_HOME": f"{ROOT}/tmp/.cargo"}
+        if name in ("rustc", "cargo") and (chain := _rust_toolchain(Path(found))):
+            bound.append(str(chain))
+            real = chain / "bin" / name
         elif not real.is_relative_to("/usr"):
             bound.append(str(real.parent.parent if _safe(real.parent.parent) else real))
         else:
             continue
-        paths.append(str(Path(found).parent if rust else real.parent))
+        paths.append(str(real.parent))
     kept = tuple(dict.fromkeys(one for one in bound if os.path.exists(one)))
-    return kept, tuple(dict.fromkeys(paths)), tuple(variables.items())
+    return kept, tuple(dict.fromkeys(paths))
+
+
+def _rust_toolchain(found: Path) -> Path | None:
+    """Where rustup's stand-in for a compiler leads: the default toolchain, whose folder holds nobody's settings."""
+    if not (found.parent / "rustup").exists():
+        return None
+    home = Path(os.environ.get("RUSTUP_HOME", _home() / ".rustup"))
+    try:
+        default = re.search(r'^default_toolchain\s*=\s*"(.+?)"', (home / "settings.toml").read_text(), re.M)
+        chains = sorted((home / "toolchains").iterdir())
+    except OSError:
+        return None
+    named = [one for one in chains if default is not None and one.name == default[1]]
+    return next(iter(named or chains), None)
 
 
 def environment() -> dict[str, str]:
     """All that a program finds in its environment."""
-    _, paths, variables = tool_folders()
+    _, paths = tool_folders()
     python = str(Path(sys.executable).parent)
     return {
         "PATH": ":".join([python, *paths, "/usr/local/bin", "/usr/bin", "/bin"]),
         "HOME": f"{ROOT}/tmp", "TMPDIR": f"{ROOT}/tmp", "LANG": "C.UTF-8", "LC_ALL": "C.UTF-8",
         "PYTHONHASHSEED": "0", "PYTHONDONTWRITEBYTECODE": "1", "GOCACHE": f"{ROOT}/tmp/.go", "GOFLAGS": "-mod=mod",
-        **dict(variables),
     }  # fmt: skip
 
 
 def arguments() -> list[str]:
     """bubblewrap's arguments for the file system, without the tmpfs at `ROOT` and without sealing the root."""
-    words = ["--ro-bind", "/usr", "/usr"]
+    folders = [one for one in (*python_folders(), *tool_folders()[0]) if not Path(one).is_relative_to("/usr")]
+    above = {str(parent) for one in (*folders, "/etc/x", "/var/x", INSIDE) for parent in Path(one).parents}
+    words = [word for parent in sorted(above - {"/"}) for word in ("--dir", parent)]  # or only root could pass
+    words += ["--ro-bind", "/usr", "/usr"]
     for place in SYSTEM:
         if os.path.islink(place):
             words += ["--symlink", os.readlink(place), place]
@@ -94,9 +108,8 @@ def arguments() -> list[str]:
     java = [f"java{rest}" for rest in _starting("/etc", "java")]
     for name in (*SETTINGS, *java):
         words += ["--ro-bind-try", f"/etc/{name}", f"/etc/{name}"]
-    for folder in (*python_folders(), *tool_folders()[0]):
-        if not Path(folder).is_relative_to("/usr"):
-            words += ["--ro-bind", folder, folder]
+    for folder in folders:
+        words += ["--ro-bind", folder, folder]
     words += ["--ro-bind", str(Path(__file__).parent / "inside"), INSIDE, "--tmpfs", "/dev"]
     for name in DEVICES:
         words += ["--dev-bind", f"/dev/{name}", f"/dev/{name}"]

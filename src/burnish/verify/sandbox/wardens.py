@@ -7,6 +7,7 @@ with its holder), and is replaced when it fails. After a fork the child starts i
 from __future__ import annotations
 
 import atexit
+import json
 import os
 import socket
 import subprocess
@@ -18,7 +19,8 @@ from pathlib import Path
 
 from burnish.errors import WorkerError
 from burnish.verify.sandbox.mounts import INSIDE, ROOT, arguments, environment
-from burnish.verify.sandbox.worlds import Request, Unstarted, World
+from burnish.verify.sandbox.worlds.request import Request
+from burnish.verify.sandbox.worlds.world import Unstarted, World
 
 # Imported by the warm warden before it forks: what small programs and tests ask for most.
 PRELOADED = (
@@ -27,9 +29,15 @@ PRELOADED = (
     "dataclasses", "enum", "abc", "io", "time", "calendar", "textwrap", "unittest", "traceback", "linecache",
     "contextlib", "queue", "tempfile", "inspect", "numbers", "array", "sys", "os",
 )  # fmt: skip
-ISOLATED = ("--unshare-user", "--unshare-pid", "--unshare-net", "--unshare-ipc", "--unshare-uts",
-            "--unshare-cgroup-try", "--hostname", "sandbox", "--as-pid-1", "--new-session", "--cap-drop", "ALL",
-            "--uid", "1000", "--gid", "1000")  # fmt: skip
+ISOLATED = (
+    "--unshare-user", "--unshare-pid", "--unshare-net", "--unshare-ipc", "--unshare-uts", "--unshare-cgroup-try",
+    "--hostname", "sandbox", "--as-pid-1", "--new-session", "--cap-drop", "ALL",
+)  # fmt: skip
+# The one who runs foreign code when Burnish runs as root: outside the sandbox this id must own nothing. It lies in a
+# range that systemd leaves to nobody (60578 to 61183). As root itself, a program could write what root owns where
+# there is no capability to ask for: sysctl files, and the modes of device nodes.
+STRANGER = 60999
+USER = 1000  # who a program believes to be
 
 
 def interpreter(packages: bool) -> list[str]:
@@ -37,11 +45,21 @@ def interpreter(packages: bool) -> list[str]:
     return [sys.executable, "-I", "-B", "-X", "utf8", *(() if packages else ("-S",))]
 
 
+def _user(*capabilities: str) -> list[str]:
+    """As root the warden stays root of its namespace, to become the stranger; else it is the program's user already."""
+    if os.geteuid():
+        words = ["--uid", str(USER), "--gid", str(USER)]
+    else:
+        words = []
+        capabilities = (*capabilities, "CAP_SETUID", "CAP_SETGID", "CAP_CHOWN")
+    return [*words, *(word for one in capabilities for word in ("--cap-add", one))]
+
+
 def warm_command(bwrap: str, control: int, *, packages: bool = True) -> list[str]:
     """Keeps the one capability with which the warden gives each world its namespaces; no program ever has it."""
     inside = [*interpreter(packages), f"{INSIDE}/warden.py", "warm", str(control), ROOT, *PRELOADED]
     places = [*arguments(), "--proc", "/proc", "--dir", ROOT, "--remount-ro", "/"]
-    return [bwrap, *ISOLATED, "--cap-add", "CAP_SYS_ADMIN", *places, "--", *inside]
+    return [bwrap, *ISOLATED, *_user("CAP_SYS_ADMIN"), *places, "--", *inside]
 
 
 def once_command(bwrap: str, control: int, *, packages: bool = True, disk_mib: int | None = None) -> list[str]:
@@ -49,7 +67,7 @@ def once_command(bwrap: str, control: int, *, packages: bool = True, disk_mib: i
     inside = [*interpreter(packages), f"{INSIDE}/warden.py", "once", str(control), ROOT]
     size = [] if disk_mib is None else ["--size", str(disk_mib << 20)]
     places = [*arguments(), "--proc", "/proc", *size, "--tmpfs", ROOT, "--remount-ro", "/"]
-    return [bwrap, *ISOLATED, *places, "--", *inside]
+    return [bwrap, *ISOLATED, *_user(), *places, "--", *inside]
 
 
 def bare_command(control: int, root: str, *, packages: bool = True) -> list[str]:
@@ -93,15 +111,53 @@ class Warden:
             self.process.stderr.close()
 
 
-def start(command: Callable[[int], list[str]]) -> Warden:
+def start(command: Callable[[int], list[str]], *, isolated: bool = True) -> Warden:
     """Runs the command, which is told the number of its end of the control socket."""
     ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
     with theirs:
-        process = subprocess.Popen(
-            command(theirs.fileno()), env=environment(), pass_fds=[theirs.fileno()], start_new_session=True,
-            stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, cwd="/",
-        )  # fmt: skip
+        words, given = command(theirs.fileno()), [theirs.fileno()]
+        if isolated and os.geteuid() == 0:
+            with _Mapping() as mapping:
+                words = [words[0], *mapping.words, *words[1:]]
+                process = _popen(words, [*given, *mapping.given])
+                mapping.write()
+        else:
+            process = _popen(words, given)
     return Warden(process, ours)
+
+
+def _popen(words: list[str], given: list[int]) -> subprocess.Popen[bytes]:
+    return subprocess.Popen(
+        words, env=environment(), pass_fds=given, start_new_session=True, umask=0o022, cwd="/",
+        stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE,
+    )  # fmt: skip
+
+
+class _Mapping:
+    """Tells the kernel, in bubblewrap's place, who is who in its new user namespace: root, and the stranger."""
+
+    def __enter__(self) -> _Mapping:
+        self._info, info = os.pipe()
+        block, self._go = os.pipe()
+        self.given = [info, block]
+        self.words = ["--info-fd", str(info), "--userns-block-fd", str(block)]
+        return self
+
+    def write(self) -> None:
+        os.close(self.given.pop(0))  # the end of what bubblewrap says
+        text = b""
+        while part := os.read(self._info, 4096):
+            text += part
+        if not text:
+            return  # it failed before; its stderr says why
+        pid = json.loads(text)["child-pid"]
+        for name in ("gid_map", "uid_map"):
+            Path(f"/proc/{pid}/{name}").write_text(f"0 0 1\n{USER} {STRANGER} 1\n")
+        os.write(self._go, b"1")
+
+    def __exit__(self, *exception: object) -> None:
+        for descriptor in (*self.given, self._info, self._go):
+            os.close(descriptor)
 
 
 _warm: dict[tuple[str, bool], Warden | str] = {}

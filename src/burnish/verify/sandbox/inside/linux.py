@@ -52,6 +52,14 @@ def own_user(uid: int) -> None:
             file.write(text)
 
 
+def become(uid: int) -> None:
+    """From root of this namespace to an ordinary user of it, without groups; every capability goes with it."""
+    os.setgroups([])
+    os.setresgid(uid, uid, uid)
+    os.setresuid(uid, uid, uid)
+    process(DUMPABLE, 0)
+
+
 def drop_capabilities() -> None:
     """Every capability, of every set, for good."""
     for capability in range(64):

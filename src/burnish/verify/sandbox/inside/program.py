@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import atexit
 import builtins
+import contextlib
 import gc
 import os
 import struct
@@ -81,10 +82,8 @@ def _status(stop: SystemExit) -> int:
         return 0
     if isinstance(stop.code, int):
         return stop.code & 0xFF
-    try:
+    with contextlib.suppress(Exception):
         print(stop.code, file=sys.stderr)
-    except Exception:
-        pass
     return 1
 
 
@@ -93,11 +92,7 @@ def _report(error: BaseException) -> None:
     trace = error.__traceback__
     while trace is not None and trace.tb_frame.f_code.co_filename == __file__:
         trace = trace.tb_next
-    try:
+    with contextlib.suppress(Exception):
         sys.stdout.flush()
-    except Exception:
-        pass
-    try:
+    with contextlib.suppress(BaseException):
         sys.excepthook(type(error), error.with_traceback(trace), trace)
-    except BaseException:
-        pass

@@ -25,11 +25,14 @@ import sys
 from typing import Any, NoReturn
 
 sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
-import linux  # noqa: E402
-import program  # noqa: E402
+import contextlib
+
+import linux
+import program
 
 sys.path.pop(0)
 PIECE = 1 << 16
+USER = 1000
 IGNORED = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGQUIT, signal.SIGUSR1, signal.SIGUSR2)
 
 
@@ -62,7 +65,12 @@ def world(mode: str, root: str, kind: bytes, descriptors: list[int]) -> NoReturn
         linux.process(linux.DUMPABLE, 0)  # nobody in here looks into this process
         signal.signal(signal.SIGCHLD, signal.SIG_DFL)
         if mode == "warm":
+            os.setsid()
             _own_world(root, _limits(descriptors[0]))
+        elif os.getuid() == 0 and mode == "once":
+            os.chown(root, USER, USER)
+        if os.getuid() == 0 and mode != "bare":
+            linux.become(USER)
         asked = _request(descriptors[0], root)
         place = os.open(root, os.O_PATH | os.O_DIRECTORY)
         child = os.fork()
@@ -88,7 +96,7 @@ def _limits(payload: int) -> dict[str, int]:
 def _own_world(root: str, limits: dict[str, int]) -> None:
     linux.unshare(linux.NEWNS | linux.NEWIPC | linux.NEWUTS)
     linux.mount("none", "/", "", linux.PRIVATE | linux.RECURSIVE)
-    options = f"size={limits['disk']},nr_inodes={limits['inodes']},mode=0755"
+    options = f"size={limits['disk']},nr_inodes={limits['inodes']},mode=0755,uid={USER},gid={USER}"
     linux.mount("tmpfs", root, "tmpfs", linux.NOSUID | linux.NODEV, options)
     linux.mount("proc", "/proc", "proc", linux.NOSUID | linux.NODEV | linux.NOEXEC, "subset=pid")
 
@@ -118,7 +126,8 @@ def _become(mode: str, root: str, asked: dict[str, Any], kind: bytes, descriptor
     try:
         talk = _arrange(kind, descriptors, report)
         os.chdir(os.path.join(root, "work"))
-        os.setsid()
+        if mode == "bare":
+            os.setsid()  # by which it is found and ended
         _close_in(mode, asked)
         for number in (*IGNORED, signal.SIGCHLD, signal.SIGPIPE, signal.SIGXFSZ):
             signal.signal(number, signal.SIG_DFL)
@@ -151,7 +160,7 @@ def _close_in(mode: str, asked: dict[str, Any]) -> None:
     """Limits that the kernel keeps, no capabilities, filtered system calls; last of all, so that nothing is undone."""
     limits = asked["limits"]
     if mode == "warm":
-        linux.own_user(1000)
+        linux.own_user(USER)
     linux.process(linux.DUMPABLE, 1)
     with open("/proc/self/oom_score_adj", "w") as file:
         file.write("1000")  # before anything of the host's
@@ -233,10 +242,8 @@ def _finish(report: socket.socket, told: dict[str, Any], root: str, keep: list[s
 
 
 def _fault(descriptor: int, error: BaseException) -> None:
-    try:
+    with contextlib.suppress(OSError):
         os.write(descriptor, b"E" + f"{type(error).__name__}: {error}".encode("utf-8", "replace"))
-    except OSError:
-        pass
 
 
 def main() -> NoReturn:

@@ -7,8 +7,8 @@ from collections.abc import Mapping, Sequence
 
 from burnish.errors import SettingsError
 from burnish.protocols import Limits, Ran
-from burnish.verify.sandbox.conversation import Talk
-from burnish.verify.sandbox.worlds import Request, World
+from burnish.verify.sandbox.worlds.conversation import Talk, Watched
+from burnish.verify.sandbox.worlds.request import USUAL, Request
 
 
 class Executing:
@@ -16,12 +16,12 @@ class Executing:
 
     __slots__ = ()
 
-    def run(self, code: str, *, stdin: str = "", files: Mapping[str, bytes] = {}, limits: Limits = Limits()) -> Ran:
+    def run(self, code: str, *, stdin: str = "", files: Mapping[str, bytes] = {}, limits: Limits = USUAL) -> Ran:
         """A Python program, to its end: `main.py` in a folder that holds `files`."""
         return self._begin(Request(code=code, stdin=_bytes(stdin), files=dict(files), limits=limits).checked()).run()
 
     async def run_async(
-        self, code: str, *, stdin: str = "", files: Mapping[str, bytes] = {}, limits: Limits = Limits()
+        self, code: str, *, stdin: str = "", files: Mapping[str, bytes] = {}, limits: Limits = USUAL
     ) -> Ran:
         """`run` without blocking the event loop; a cancelled wait lets the program run on to its limits."""
         return await asyncio.to_thread(self.run, code, stdin=stdin, files=files, limits=limits)
@@ -33,7 +33,7 @@ class Executing:
         stdin: str = "",
         files: Mapping[str, bytes] = {},
         keep: Sequence[str] = (),
-        limits: Limits = Limits(),
+        limits: Limits = USUAL,
     ) -> Ran:
         """Any command of the machine, in a folder that holds `files`; `keep` names what is brought back.
 
@@ -46,7 +46,7 @@ class Executing:
         ).checked()
         return self._begin(request).run()
 
-    def start(self, code: str, *, files: Mapping[str, bytes] = {}, limits: Limits = Limits()) -> Talk:
+    def start(self, code: str, *, files: Mapping[str, bytes] = {}, limits: Limits = USUAL) -> Talk:
         """A Python program that goes on living and is asked: it reads `ask()` and writes `answer(text)`.
 
         `limits.seconds` is the whole conversation's; an answer may be as long as `limits.output_kib`.
@@ -54,7 +54,7 @@ class Executing:
         request = Request(code=code, files=dict(files), limits=limits, talks=True).checked()
         return Talk(self._begin(request))
 
-    def _begin(self, request: Request) -> World:
+    def _begin(self, request: Request) -> Watched:
         raise NotImplementedError
 
 

@@ -6,6 +6,7 @@ children finds them all. Memory is what has no file behind it: anonymous, shared
 
 from __future__ import annotations
 
+import contextlib
 import os
 import re
 import signal
@@ -65,6 +66,16 @@ def exact_memory(processes: list[int]) -> int:
     return total
 
 
+def folder_size(folder: str) -> int:
+    """KiB that the files below a folder take."""
+    total = 0
+    for place, _, names in os.walk(folder):
+        for name in names:
+            with contextlib.suppress(OSError):
+                total += os.lstat(os.path.join(place, name)).st_blocks
+    return total >> 1
+
+
 def inside(pid: int, number: int) -> int:
     """The process that is `number` in the PID namespace of `pid`, by its number out here; 0 when it has ended."""
     for one in descendants(pid):
@@ -76,10 +87,8 @@ def inside(pid: int, number: int) -> int:
 
 def kill_world(descriptor: int) -> None:
     """Ends the first process of a PID namespace, and with it, by the kernel's hand, every other."""
-    try:
+    with contextlib.suppress(ProcessLookupError, OSError):
         signal.pidfd_send_signal(descriptor, signal.SIGKILL)
-    except (ProcessLookupError, OSError):
-        pass
 
 
 def kill_tree(pid: int, session: int) -> None:

@@ -3,25 +3,38 @@
 from __future__ import annotations
 
 import contextlib
-import os
 import signal
 import socket
 import struct
 import threading
 import time
+from typing import Protocol
 
 from burnish.errors import WorkerError
 from burnish.protocols import Ran
-from burnish.verify.sandbox.watch import inside
-from burnish.verify.sandbox.worlds import World
+from burnish.verify.sandbox.worlds.request import Request
 
 GRACE = 1.0  # seconds for a program to end when nobody will ask any more
+
+
+class Watched(Protocol):
+    """What a conversation needs of a world."""
+
+    request: Request
+    talk: socket.socket | None
+    ended: threading.Event
+
+    def run(self) -> Ran: ...
+
+    def kill(self, limit: str) -> None: ...
+
+    def signal(self, number: int) -> None: ...
 
 
 class Talk:
     """`burnish.protocols.Conversation` with a world. One question at a time; safe to stop from another thread."""
 
-    def __init__(self, world: World) -> None:
+    def __init__(self, world: Watched) -> None:
         assert world.talk is not None
         self._world, self._socket = world, world.talk
         self._lock = threading.Lock()
@@ -53,12 +66,7 @@ class Talk:
 
     def interrupt(self) -> None:
         """Ctrl-C: KeyboardInterrupt in the program's main thread."""
-        self.signal(signal.SIGINT)
-
-    def signal(self, number: int) -> None:
-        with contextlib.suppress(OSError):
-            if (pid := inside(self._world.pid, self._world.inner)) and not self._world.ended.is_set():
-                os.kill(pid, number)
+        self._world.signal(signal.SIGINT)
 
     @property
     def alive(self) -> bool:

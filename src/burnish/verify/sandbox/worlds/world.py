@@ -8,6 +8,7 @@ E with a fault of ours. Everything else is decided here.
 from __future__ import annotations
 
 import array
+import contextlib
 import fcntl
 import json
 import math
@@ -18,72 +19,22 @@ import struct
 import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
-from pathlib import PurePosixPath
 from typing import Any
 
-from burnish.errors import SettingsError, WorkerError
-from burnish.protocols import Limits, Ran
-from burnish.verify.sandbox.filter import bpf
-from burnish.verify.sandbox.watch import exact_memory, kill_tree, kill_world, usage
+from burnish.errors import WorkerError
+from burnish.protocols import Ran
+from burnish.verify.sandbox.worlds.request import Request
+from burnish.verify.sandbox.worlds.watch import exact_memory, folder_size, inside, kill_tree, kill_world, usage
 
 STARTUP = 30.0  # seconds from a request to the program's first instruction
 DRAIN = 3.0  # seconds for a killed world to be gone
 EVERY = 0.01  # seconds between two looks at what the program uses
-OPEN_FILES = 256
-INODES = 16384
 SEALS = fcntl.F_SEAL_SEAL | fcntl.F_SEAL_SHRINK | fcntl.F_SEAL_GROW | fcntl.F_SEAL_WRITE
 Send = Callable[[bytes, Sequence[int]], None]
 
 
 class Unstarted(Exception):
     """The warden was gone before the program began; nothing ran."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Request:
-    """What is to run in a world: `code` in Python, or `argv`."""
-
-    code: str = ""
-    argv: tuple[str, ...] = ()
-    stdin: bytes = b""
-    files: Mapping[str, bytes] = field(default_factory=dict)
-    keep: tuple[str, ...] = ()
-    limits: Limits = Limits()
-    talks: bool = False
-
-    def checked(self) -> Request:
-        """Itself. Raises SettingsError for a name that leaves the folder, a limit of nothing, files over the limit."""
-        for name in (*self.files, *self.keep):
-            path = PurePosixPath(name)
-            if not name or path.is_absolute() or ".." in path.parts or str(path) != name or "\0" in name:
-                raise SettingsError(f"file {name!r}: give a path below the program's folder, such as 'data/in.txt'")
-        for one in ("seconds", "memory_mib", "processes", "output_kib", "disk_mib"):
-            if not getattr(self.limits, one) > 0:
-                raise SettingsError(f"limits: {one} is {getattr(self.limits, one)}; it must be above zero")
-        size = sum(map(len, self.files.values())) + len(self.code)
-        if size >= self.limits.disk_mib << 20:
-            raise SettingsError(f"limits: {size} bytes of files do not fit into disk_mib={self.limits.disk_mib}")
-        if any("\0" in word for word in self.argv):
-            raise SettingsError("command: a word holds a NUL character")
-        return self
-
-    def payload(self) -> list[bytes]:
-        limits = self.limits
-        files = dict(self.files)
-        if not self.argv:
-            files.setdefault("main.py", self.code.encode("utf-8", "surrogatepass"))
-        cores = os.cpu_count() or 1
-        head = {
-            "code": self.code, "argv": self.argv, "keep": self.keep, "system_calls": bpf().hex(),
-            "files": [[name, len(data)] for name, data in files.items()],
-            "limits": {
-                "disk": limits.disk_mib << 20, "inodes": INODES, "processes": limits.processes, "open": OPEN_FILES,
-                "cpu": math.ceil(limits.seconds * cores) + 1, "data": (2 * limits.memory_mib + 1024) << 20,
-            },
-        }  # fmt: skip
-        text = json.dumps(head).encode()
-        return [struct.pack("!I", len(text)), text, *files.values()]
 
 
 def _sealed(parts: Sequence[bytes]) -> int:
@@ -104,12 +55,12 @@ class World:
     Args:
         request: what is to run.
         send: hands a request and its descriptors to a warden.
-        bare: there is no PID namespace to end it by.
+        bare: the folder of a program that has no namespaces of its own, by which it could be ended or measured.
         closing: called once when it is over.
     """
 
     def __init__(
-        self, request: Request, send: Send, *, bare: bool = False, closing: Callable[[], None] | None = None
+        self, request: Request, send: Send, *, bare: str = "", closing: Callable[[], None] | None = None
     ) -> None:
         self.request, self.bare, self._closing = request, bare, closing
         self.talk: socket.socket | None = None
@@ -190,6 +141,13 @@ class World:
                 kill_tree(self.pid, self.inner)
             kill_world(self._pidfd)
 
+    def signal(self, number: int) -> None:
+        """A signal for the program's own process."""
+        with self._lock:
+            if self._pidfd >= 0 and (pid := inside(self.pid, self.inner)):
+                with contextlib.suppress(OSError):
+                    os.kill(pid, number)
+
     def _watch(self) -> None:
         poller = select.poll()
         waiting = {*self._streams, self._report.fileno()}
@@ -206,7 +164,8 @@ class World:
                 if now >= self.deadline:
                     self.kill("time")
                 elif now >= look:
-                    self.kill_if(self._look())
+                    if limit := self._look():
+                        self.kill(limit)
                     look = time.monotonic() + EVERY
                 until = min(self.deadline, look)
             for descriptor, _ in poller.poll(max(0, math.ceil(1000 * (until - now)))):
@@ -215,23 +174,22 @@ class World:
                     poller.unregister(descriptor)
                     waiting.discard(descriptor)
 
-    def kill_if(self, limit: str) -> None:
-        if limit:
-            self.kill(limit)
-
     def _look(self) -> str:
         """The limit that is broken right now, or an empty string."""
         limits = self.request.limits
         threads, memory, processes = usage(self.pid, limits.processes)
         if threads > limits.processes:
             return "processes"
-        disk = os.fstatvfs(self._place)
-        used = 0 if self.bare else (disk.f_blocks - disk.f_bfree) * disk.f_frsize >> 10
-        if memory + used > limits.memory_mib << 10 and exact_memory(processes) + used > limits.memory_mib << 10:
-            return "memory"
-        if not self.bare and (used >= limits.disk_mib << 10 or not disk.f_bfree or not disk.f_ffree):
+        if self.bare:
+            disk, full = folder_size(self.bare), False
+        else:
+            system = os.fstatvfs(self._place)
+            disk, full = (system.f_blocks - system.f_bfree) * system.f_frsize >> 10, not system.f_ffree
+        if full or disk >= limits.disk_mib << 10:
             return "disk"
-        return ""
+        held = 0 if self.bare else disk  # a tmpfs is memory
+        most = limits.memory_mib << 10
+        return "memory" if memory + held > most and exact_memory(processes) + held > most else ""
 
     def _read(self, descriptor: int) -> bool:
         """Takes what is there; true at the end of the stream."""

@@ -1,0 +1,65 @@
+"""What is asked of a world, checked before anything starts."""
+
+from __future__ import annotations
+
+import json
+import math
+import os
+import struct
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import PurePosixPath
+
+from burnish.errors import SettingsError
+from burnish.protocols import Limits
+from burnish.verify.sandbox.worlds.filter import bpf
+
+OPEN_FILES = 256
+INODES = 16384
+USUAL = Limits()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Request:
+    """What is to run in a world: `code` in Python, or `argv`."""
+
+    code: str = ""
+    argv: tuple[str, ...] = ()
+    stdin: bytes = b""
+    files: Mapping[str, bytes] = field(default_factory=dict)
+    keep: tuple[str, ...] = ()
+    limits: Limits = USUAL
+    talks: bool = False
+
+    def checked(self) -> Request:
+        """Itself. Raises SettingsError for a name that leaves the folder, a limit of nothing, files over the limit."""
+        for name in (*self.files, *self.keep):
+            path = PurePosixPath(name)
+            if not name or path.is_absolute() or ".." in path.parts or str(path) != name or "\0" in name:
+                raise SettingsError(f"file {name!r}: give a path below the program's folder, such as 'data/in.txt'")
+        for one in ("seconds", "memory_mib", "processes", "output_kib", "disk_mib"):
+            if not getattr(self.limits, one) > 0:
+                raise SettingsError(f"limits: {one} is {getattr(self.limits, one)}; it must be above zero")
+        size = sum(map(len, self.files.values())) + len(self.code)
+        if size >= self.limits.disk_mib << 20:
+            raise SettingsError(f"limits: {size} bytes of files do not fit into disk_mib={self.limits.disk_mib}")
+        if any("\0" in word for word in self.argv):
+            raise SettingsError("command: a word holds a NUL character")
+        return self
+
+    def payload(self) -> list[bytes]:
+        limits = self.limits
+        files = dict(self.files)
+        if not self.argv:
+            files.setdefault("main.py", self.code.encode("utf-8", "surrogatepass"))
+        cores = os.cpu_count() or 1
+        head = {
+            "code": self.code, "argv": self.argv, "keep": self.keep, "talks": self.talks, "system_calls": bpf().hex(),
+            "files": [[name, len(data)] for name, data in files.items()],
+            "limits": {
+                "disk": limits.disk_mib << 20, "inodes": INODES, "processes": limits.processes, "open": OPEN_FILES,
+                "cpu": math.ceil(limits.seconds * cores) + 1, "data": (2 * limits.memory_mib + 1024) << 20,
+            },
+        }  # fmt: skip
+        text = json.dumps(head).encode()
+        return [struct.pack("!I", len(text)), text, *files.values()]
