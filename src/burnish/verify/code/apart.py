@@ -81,7 +81,9 @@ class Program:
         return reply
 
 
-def start_candidate(executor: Executor, code: str, names: Sequence[str], *, limits: Limits) -> tuple[Program, list[Any]]:
+def start_candidate(
+    executor: Executor, code: str, names: Sequence[str], *, limits: Limits
+) -> tuple[Program, list[Any]]:
     """A program that has run the candidate's top level, and what it said: `loaded` or `raise`.
 
     Raises:
@@ -91,7 +93,9 @@ def start_candidate(executor: Executor, code: str, names: Sequence[str], *, limi
     talk = executor.start(program("candidate"), limits=sandbox_limits(limits))
     candidate = Program(talk=talk, until=time.monotonic() + limits.seconds)
     try:
-        talk.ask(to_text(["printed"]), seconds=SPARE)  # the sandbox's own failures end here, and are not the candidate's
+        talk.ask(
+            to_text(["printed"]), seconds=SPARE
+        )  # the sandbox's own failures end here, and are not the candidate's
         candidate.until = time.monotonic() + limits.seconds
         return candidate, message_of(candidate.ask(to_text(["load", code, list(names)])))
     except BaseException:
@@ -100,7 +104,7 @@ def start_candidate(executor: Executor, code: str, names: Sequence[str], *, limi
 
 
 def sandbox_limits(limits: Limits) -> Limits:
-    """The limits of a program that answers: time to spare, for the host ends it by the candidate's own, and long replies."""
+    """The limits of a program that answers: time to spare, because the host itself ends it, and long replies."""
     return replace(limits, seconds=limits.seconds + SPARE, output_kib=max(limits.output_kib, REPLY >> 10))
 
 
@@ -194,7 +198,9 @@ def _done(message: Sequence[Any]) -> Result:
     return Result(kind="exception" if raised and kind == "wrong_answer" else kind, message=told)
 
 
-def _open_pair(executor: Executor, suite: Suite, candidate: Program, loaded: Mapping[str, Any], limits: Limits) -> _Pair:
+def _open_pair(
+    executor: Executor, suite: Suite, candidate: Program, loaded: Mapping[str, Any], limits: Limits
+) -> _Pair:
     talk = executor.start(program("tester"), limits=sandbox_limits(limits))
     tests = Program(talk=talk, until=candidate.until + 0.25)
     lacking = [name for name in suite.names if name not in loaded]
@@ -260,7 +266,9 @@ class _Part:
     printed: str = ""
 
 
-def run_apart(executor: Executor, code: str, suite: Suite, *, every: bool = False, limits: Limits | None = None) -> Outcome:
+def run_apart(
+    executor: Executor, code: str, suite: Suite, *, every: bool = False, limits: Limits | None = None
+) -> Outcome:
     """Run a suite of Python tests on a candidate.
 
     Args:
@@ -281,9 +289,7 @@ def run_apart(executor: Executor, code: str, suite: Suite, *, every: bool = Fals
         if not every or len(results) >= len(suite.tests):
             break
     took = time.monotonic() - begun
-    return Outcome(
-        results=tuple(results), asked=len(suite.tests), mode=part.mode, printed=part.printed, seconds=took
-    )
+    return Outcome(results=tuple(results), asked=len(suite.tests), mode=part.mode, printed=part.printed, seconds=took)
 
 
 def call_all(

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from functools import cache
 
-from burnish.errors import DataError, WorkerError
+from burnish.errors import DataError, SettingsError, WorkerError
 from burnish.protocols import Executor, Limits, Verdict
 from burnish.records import Prompt, Response
 from burnish.verify.code.apart import run_apart
@@ -14,7 +15,7 @@ from burnish.verify.code.lint import lint
 from burnish.verify.code.outcome import UNSCORED, Outcome, failed
 from burnish.verify.code.suite import Suite, read_suite
 from burnish.verify.code.together import needs_together, run_together
-from burnish.verify.sandbox import Bubblewrap as find_executor
+from burnish.verify.sandbox import find_executor
 
 
 def run_suite(
@@ -87,6 +88,12 @@ def candidate_of(reply: str, suite: Suite) -> str:
     return whole_program(code, prefix=suite.prefix, entry=suite.entry if language == "python" else "")
 
 
+@cache
+def _found() -> Executor:
+    """The executor of this machine, looked for once. Raises SettingsError with what is missing and how to get it."""
+    return find_executor()
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CodeChecker:
     """Right when the code of the answer passes the tests of `Prompt.reference` (JSON, see `read_suite`).
@@ -110,10 +117,10 @@ class CodeChecker:
         if not code.strip():
             return Verdict(correct=False, reason="the answer holds no code")
         try:
-            executor = self.executor if self.executor is not None else find_executor()
+            executor = self.executor if self.executor is not None else _found()
             outcome = run_suite(executor, code, suite, together=self.together)
         except DataError as error:
             raise DataError(f"prompt {prompt.id}: {error}") from None
-        except WorkerError as error:
+        except (WorkerError, SettingsError) as error:
             return Verdict(correct=None, reason=str(error))
         return outcome.verdict()

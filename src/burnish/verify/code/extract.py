@@ -47,11 +47,15 @@ def fenced_blocks(reply: str) -> list[Block]:
             told = _CLASSES.match(info)
             opened = (marks, told[1].lower() if told else "", match.end() + 1, len(indent))
         elif marks[0] == opened[0][0] and len(marks) >= len(opened[0]) and not info:
-            blocks.append(Block(language=opened[1], code=_cut(reply[opened[2] : match.start()], opened[3]), closed=True))
+            blocks.append(
+                Block(language=opened[1], code=_cut(reply[opened[2] : match.start()], opened[3]), closed=True)
+            )
             opened = None
         elif info and _CLASSES.match(info) and marks == opened[0]:
             # A new fence with a language inside an open one: the one before was never closed.
-            blocks.append(Block(language=opened[1], code=_cut(reply[opened[2] : match.start()], opened[3]), closed=False))
+            blocks.append(
+                Block(language=opened[1], code=_cut(reply[opened[2] : match.start()], opened[3]), closed=False)
+            )
             told = _CLASSES.match(info)
             opened = (marks, told[1].lower() if told else "", match.end() + 1, len(indent))
     if opened is not None:
@@ -84,7 +88,7 @@ def _unfenced(reply: str) -> str:
     lines = reply[start.start() :].splitlines(keepends=True)
     if parses("".join(lines)):
         return "".join(lines)
-    # Prose after the code starts in the first column; try the ends of the code before each such line, the longest first.
+    # Prose after the code starts in the first column: try to end before each such line, the longest code first.
     ends = [i for i, line in enumerate(lines) if i and line[:1] not in (" ", "\t", "\n", "\r", ")", "]", "}")]
     for end in reversed(ends[-40:]):
         text = "".join(lines[:end])

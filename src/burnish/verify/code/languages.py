@@ -1,7 +1,7 @@
 """Other languages, and stdin/stdout tests in all of them.
 
-A candidate in C++, Java, JavaScript, Go or Rust shares a process with its tests, as MultiPL-E writes them. What makes an
-early exit, a redefined `assert` or a poisoned equality no pass: the verdict is a secret word that only the end of the
+A candidate in C++, Java, JavaScript, Go or Rust shares a process with its tests, as MultiPL-E writes them. What makes
+an early exit, a redefined `assert` or a poisoned equality no pass: the verdict is a secret word that only the end of the
 tests prints, written into them after the candidate's text is known; the tests' comparisons are rewritten to ones that
 the candidate's own definitions do not reach; and a few constructs that no answer needs are refused. In JavaScript the
 tests are a second script that arrives on stdin, so that neither file nor function text holds the word.
@@ -102,7 +102,7 @@ def _java(code: str, tests: str, word: str) -> str:
 def _rust(code: str, tests: str, word: str) -> str:
     numbers = ",".join(map(str, _scattered(word)))
     say = "{ let n: &[u32] = &[%s]; let s: ::std::string::String = n.iter().enumerate().map(|(i, x)| "
-    say += "::std::char::from_u32((x - 3 - 11 * (i as u32)) / 7).unwrap()).collect(); ::std::println!(\"{}\", s); }"
+    say += '::std::char::from_u32((x - 3 - 11 * (i as u32)) / 7).unwrap()).collect(); ::std::println!("{}", s); }'
     tests = re.sub(r"(?<![\w:])(assert(?:_eq|_ne)?)!", r"::std::\1!", tests)
     return code + _before_last_brace(tests, say % numbers)
 

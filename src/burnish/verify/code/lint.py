@@ -61,7 +61,7 @@ def _tables(top: symtable.SymbolTable) -> Iterator[symtable.SymbolTable]:
 
 
 def _names(tree: ast.Module, top: symtable.SymbolTable) -> Iterator[Finding]:
-    """Global names that are read and bound nowhere. A star import or a change of globals() makes every name possible."""
+    """Global names that are read and bound nowhere. After a star import or globals() every name is possible."""
     for node in ast.walk(tree):
         if isinstance(node, ast.ImportFrom) and any(alias.name == "*" for alias in node.names):
             return
@@ -88,11 +88,12 @@ def _names(tree: ast.Module, top: symtable.SymbolTable) -> Iterator[Finding]:
 def _guarded(tree: ast.Module, name: str) -> bool:
     """Whether the program asks for the name under `except NameError`, and so knows that it may be missing."""
     for node in ast.walk(tree):
-        if isinstance(node, ast.Try) and any(
-            h.type is None or "NameError" in ast.unparse(h.type) or "Exception" in ast.unparse(h.type)
-            for h in node.handlers
-        ):
-            if any(isinstance(n, ast.Name) and n.id == name for part in node.body for n in ast.walk(part)):
+        if not isinstance(node, ast.Try):
+            continue
+        caught = ["Exception" if h.type is None else ast.unparse(h.type) for h in node.handlers]
+        inside = (n for part in node.body for n in ast.walk(part))
+        if any("NameError" in text or "Exception" in text for text in caught):
+            if any(isinstance(n, ast.Name) and n.id == name for n in inside):
                 return True
     return False
 

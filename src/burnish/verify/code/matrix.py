@@ -86,7 +86,7 @@ class Matrix:
         }
 
     def clusters(self) -> list[Cluster]:
-        """Groups of solutions with identical outcomes, the highest score first, then the group of the first solution."""
+        """Groups of solutions with identical outcomes, the highest score first, then by their first solution."""
         groups: dict[tuple[bool, ...], list[int]] = {}
         for index, row in enumerate(self.passes):
             groups.setdefault(row, []).append(index)

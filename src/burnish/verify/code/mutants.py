@@ -77,7 +77,10 @@ def _emptied(tree: ast.Module) -> Iterator[tuple[str, ast.Module]]:
         if isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef)):
             changed = copy.copy(node)
             changed.body = [ast.Return(value=ast.Constant(None))]
-            yield f"{node.name}() is empty", ast.Module(body=[*tree.body[:index], changed, *tree.body[index + 1 :]], type_ignores=[])
+            yield (
+                f"{node.name}() is empty",
+                ast.Module(body=[*tree.body[:index], changed, *tree.body[index + 1 :]], type_ignores=[]),
+            )
 
 
 def mutants(code: str, *, limit: int = MUTANTS) -> list[Mutant]:

@@ -259,7 +259,7 @@ def literal_cases(suite: Suite) -> list[list[Case]] | None:
 
 
 def _check_body(body: list[ast.stmt], names: dict[str, str], entry: str) -> list[ast.stmt] | None:
-    """The asserts of `def check(candidate): ...` followed by `check(entry)`; `candidate` becomes a name of the entry."""
+    """The asserts of `def check(candidate): ...` before `check(entry)`; `candidate` becomes a name of the entry."""
     *before, check, call = body
     harmless = all(isinstance(n, ast.Assign) and isinstance(n.value, (ast.Dict, ast.Constant)) for n in before)
     targets = {t.id for n in before if isinstance(n, ast.Assign) for t in n.targets if isinstance(t, ast.Name)}

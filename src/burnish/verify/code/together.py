@@ -22,20 +22,141 @@ from burnish.verify.code.outcome import UNSCORED, Outcome, Result, error_class, 
 from burnish.verify.code.suite import Suite
 
 MODULES = frozenset(
-    "__future__ abc array bisect calendar cmath collections contextlib copy dataclasses datetime decimal enum "
-    "fractions functools hashlib heapq itertools json math numbers random re statistics string textwrap time typing "
-    "uuid zlib".split()
+    [
+        "__future__",
+        "abc",
+        "array",
+        "bisect",
+        "calendar",
+        "cmath",
+        "collections",
+        "contextlib",
+        "copy",
+        "dataclasses",
+        "datetime",
+        "decimal",
+        "enum",
+        "fractions",
+        "functools",
+        "hashlib",
+        "heapq",
+        "itertools",
+        "json",
+        "math",
+        "numbers",
+        "random",
+        "re",
+        "statistics",
+        "string",
+        "textwrap",
+        "time",
+        "typing",
+        "uuid",
+        "zlib",
+    ]
 )
 DENIED = frozenset(
-    "exec eval compile globals locals vars dir getattr setattr delattr open input breakpoint help exit quit "
-    "attrgetter methodcaller f_back f_globals f_locals f_code f_builtins gi_frame gi_code cr_frame cr_code ag_frame "
-    "ag_code tb_frame tb_next with_traceback modules burnish_compare burnish_true memoryview".split()
+    [
+        "exec",
+        "eval",
+        "compile",
+        "globals",
+        "locals",
+        "vars",
+        "dir",
+        "getattr",
+        "setattr",
+        "delattr",
+        "open",
+        "input",
+        "breakpoint",
+        "help",
+        "exit",
+        "quit",
+        "attrgetter",
+        "methodcaller",
+        "f_back",
+        "f_globals",
+        "f_locals",
+        "f_code",
+        "f_builtins",
+        "gi_frame",
+        "gi_code",
+        "cr_frame",
+        "cr_code",
+        "ag_frame",
+        "ag_code",
+        "tb_frame",
+        "tb_next",
+        "with_traceback",
+        "modules",
+        "burnish_compare",
+        "burnish_true",
+        "memoryview",
+    ]
 )
 DUNDERS = frozenset(
     f"__{name}__"
-    for name in "init post_init new str repr len iter next getitem setitem delitem contains call enter exit name eq ne "
-    "lt le gt ge hash bool add radd iadd sub rsub isub mul rmul imul truediv rtruediv floordiv rfloordiv mod rmod pow "
-    "neg pos abs invert and or xor int float index round reversed slots future main doc all version".split()
+    for name in [
+        "init",
+        "post_init",
+        "new",
+        "str",
+        "repr",
+        "len",
+        "iter",
+        "next",
+        "getitem",
+        "setitem",
+        "delitem",
+        "contains",
+        "call",
+        "enter",
+        "exit",
+        "name",
+        "eq",
+        "ne",
+        "lt",
+        "le",
+        "gt",
+        "ge",
+        "hash",
+        "bool",
+        "add",
+        "radd",
+        "iadd",
+        "sub",
+        "rsub",
+        "isub",
+        "mul",
+        "rmul",
+        "imul",
+        "truediv",
+        "rtruediv",
+        "floordiv",
+        "rfloordiv",
+        "mod",
+        "rmod",
+        "pow",
+        "neg",
+        "pos",
+        "abs",
+        "invert",
+        "and",
+        "or",
+        "xor",
+        "int",
+        "float",
+        "index",
+        "round",
+        "reversed",
+        "slots",
+        "future",
+        "main",
+        "doc",
+        "all",
+        "version",
+    ]
 )
 _SIGNS = {
     ast.Eq: "==", ast.NotEq: "!=", ast.Lt: "<", ast.LtE: "<=", ast.Gt: ">", ast.GtE: ">=", ast.Is: "is",
@@ -94,14 +215,14 @@ def refusal(code: str) -> str:
 
 
 class _Rewrite(ast.NodeTransformer):
-    def visit_Compare(self, node: ast.Compare) -> ast.expr:  # noqa: N802
+    def visit_Compare(self, node: ast.Compare) -> ast.expr:
         self.generic_visit(node)
         args: list[ast.expr] = [node.left]
         for sign, side in zip(node.ops, node.comparators, strict=True):
             args += [ast.Constant(_SIGNS[type(sign)]), side]
         return ast.Call(func=ast.Name(id="burnish_compare", ctx=ast.Load()), args=args, keywords=[])
 
-    def visit_Assert(self, node: ast.Assert) -> ast.stmt:  # noqa: N802
+    def visit_Assert(self, node: ast.Assert) -> ast.stmt:
         self.generic_visit(node)
         called = ast.Call(func=ast.Name(id="burnish_true", ctx=ast.Load()), args=[node.test], keywords=[])
         return ast.Assert(test=called, msg=node.msg)

@@ -1,8 +1,8 @@
 """The program that holds the candidate's code and nothing of the tests. Its text runs inside the sandbox.
 
-    ["load", code, [name, ...]]     -> ["loaded", {name: what it is}] or ["raise", ...]
-    ["printed"]                     -> ["printed", the first characters of its stdout]
-    every request of `peer`         -> its answer
+["load", code, [name, ...]]     -> ["loaded", {name: what it is}] or ["raise", ...]
+["printed"]                     -> ["printed", the first characters of its stdout]
+every request of `peer`         -> its answer
 """
 
 import sys

@@ -144,7 +144,9 @@ class Peer:
 
     def call(self, target, args, named):
         """A call of the other side's object. Lists, dicts and sets among the arguments change as it changes them."""
-        self.answer(to_text(["call", target, [self.pack(a) for a in args], {k: self.pack(v) for k, v in named.items()}]))
+        self.answer(
+            to_text(["call", target, [self.pack(a) for a in args], {k: self.pack(v) for k, v in named.items()}])
+        )
         while True:
             reply = from_text(self.ask())
             if reply[0] == "return":

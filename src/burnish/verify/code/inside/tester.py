@@ -1,6 +1,7 @@
 """The program that holds the tests and nothing of the candidate's code. Its text runs inside the sandbox.
 
-    ["open", given code, {name: what it is}, [name that the candidate lacks, ...]]      -> ["opened"], ["fault", text], ["forged"]
+    ["open", given code, {name: what it is}, [name that the candidate lacks, ...]]
+                    -> ["opened"], ["fault", text] (of the given code) or ["forged"] (what the candidate told)
     ["test", code]  -> ["done", passed, [class, ...], text, where, whose, raised], after any number of requests
 
 `whose` is `candidate` when the candidate was asked before the test ended as it did, `unfit` when a test passes what

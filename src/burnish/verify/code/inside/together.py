@@ -8,6 +8,7 @@ rewritten by the host to `burnish_compare` and `burnish_true`, which ask no clas
 """
 
 import builtins
+import contextlib
 import importlib
 import sys
 import types
@@ -146,10 +147,8 @@ def serve(ask, answer):
         message = from_text(ask())
         if message[0] == "load":
             for name in message[1]:
-                try:
+                with contextlib.suppress(ImportError):
                     importlib.import_module(name)
-                except ImportError:
-                    pass
             before, known = _state(), _classes()
             sys.modules["candidate"] = candidate
             try:
