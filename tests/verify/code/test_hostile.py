@@ -25,7 +25,8 @@ SUITES = {
     "container": Suite(tests=("assert 16 in [f(4)] and {f(2), f(3)} == {4, 9} and not f(1) != 1",), seconds=SECONDS),
     "callback": Suite(
         tests=(
-            "seen = []\nassert g(lambda n: seen.append(n) or n + 1, 3) == 4 and f(2) == 4\nassert f(3) == 9 and seen == [3]",
+            "seen = []\n"
+            "assert g(lambda n: seen.append(n) or n + 1, 3) == 4 and f(2) == 4\nassert f(3) == 9 and seen == [3]",
         ),
         seconds=SECONDS,
     ),

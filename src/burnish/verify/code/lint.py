@@ -92,9 +92,9 @@ def _guarded(tree: ast.Module, name: str) -> bool:
             continue
         caught = ["Exception" if h.type is None else ast.unparse(h.type) for h in node.handlers]
         inside = (n for part in node.body for n in ast.walk(part))
-        if any("NameError" in text or "Exception" in text for text in caught):
-            if any(isinstance(n, ast.Name) and n.id == name for n in inside):
-                return True
+        known = any("NameError" in text or "Exception" in text for text in caught)
+        if known and any(isinstance(n, ast.Name) and n.id == name for n in inside):
+            return True
     return False
 
 

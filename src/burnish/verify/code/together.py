@@ -9,6 +9,7 @@ level has run, so that an exit, in whatever form, is no pass.
 from __future__ import annotations
 
 import ast
+import re
 import secrets
 import time
 from collections.abc import Iterator
@@ -158,6 +159,7 @@ DUNDERS = frozenset(
         "version",
     ]
 )
+PROSE = frozenset({"dir", "exit", "help", "input", "modules", "open", "quit"})  # words that a text may hold
 _SIGNS = {
     ast.Eq: "==", ast.NotEq: "!=", ast.Lt: "<", ast.LtE: "<=", ast.Gt: ">", ast.GtE: ">=", ast.Is: "is",
     ast.IsNot: "is not", ast.In: "in", ast.NotIn: "not in",
@@ -168,42 +170,45 @@ def _hidden(name: str) -> bool:
     return name in DENIED or (name.startswith("__") and name not in DUNDERS)
 
 
-def _reasons(tree: ast.Module) -> Iterator[str]:
-    imported: set[str] = set()
+def _imports(tree: ast.Module) -> Iterator[tuple[str, str, bool]]:
+    """For each import: the module, the name that it binds, whether that name is a module."""
     for node in ast.walk(tree):
-        if isinstance(node, (ast.Import, ast.ImportFrom)):
-            names = [node.module or ""] if isinstance(node, ast.ImportFrom) else [a.name for a in node.names]
-            yield from (f"imports {name}" for name in names if name.partition(".")[0] not in MODULES)
-            for alias in node.names:
-                imported.add((alias.asname or alias.name).partition(".")[0])
-                if _hidden(alias.name) or alias.name.startswith("_") or alias.name == "*":
-                    yield f"imports {alias.name}"
-        elif isinstance(node, ast.Name) and _hidden(node.id):
-            yield f"uses {node.id}"
+        if isinstance(node, ast.Import):
+            yield from ((a.name, (a.asname or a.name).partition(".")[0], True) for a in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            yield from ((node.module or "", a.asname or a.name, False) for a in node.names)
+
+
+def _reasons(tree: ast.Module) -> Iterator[str]:
+    modules = {bound for _, bound, whole in _imports(tree) if whole}
+    for source, bound, _ in _imports(tree):
+        if source.partition(".")[0] not in MODULES or _hidden(bound) or bound.startswith("_") or bound == "*":
+            yield f"imports {source}.{bound}"
+    docstrings = {id(e.value) for e in ast.walk(tree) if isinstance(e, ast.Expr)}
+    owners = {id(node.value) for node in ast.walk(tree) if isinstance(node, ast.Attribute)}
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Name):
+            if _hidden(node.id):
+                yield f"uses {node.id}"
+            if node.id in modules and id(node) not in owners:
+                yield f"passes the module {node.id} on"
         elif isinstance(node, ast.Attribute):
             if _hidden(node.attr) or (isinstance(node.value, ast.Name) and node.value.id == "type"):
                 yield f"uses .{node.attr}"
+            if not isinstance(node.ctx, ast.Load) and _not_its_own(node, tree):
+                yield f"changes {ast.unparse(node)}"
         elif isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef)) and _hidden(node.name):
             yield f"defines {node.name}"
-        elif isinstance(node, ast.Constant) and isinstance(node.value, str) and node.value in DENIED - {"exit", "help"}:
-            yield f"holds the text {node.value!r}"
-        elif isinstance(node, ast.Constant) and isinstance(node.value, str) and "__" in node.value:
-            if node.value not in DUNDERS and not _is_docstring(tree, node):
-                yield "holds a text with two underscores"
-    for node in ast.walk(tree):
-        if isinstance(node, ast.Name) and node.id in imported and not isinstance(node.ctx, ast.Load):
-            yield f"rebinds the module {node.id}"
-        if isinstance(node, ast.Attribute) and not isinstance(node.ctx, ast.Load):
-            if isinstance(node.value, ast.Name) and node.value.id in imported:
-                yield f"changes {ast.unparse(node)}"
-        # A module that gets another name could be changed under it.
-        if isinstance(node, (ast.Assign, ast.Return, ast.NamedExpr)) and isinstance(node.value, ast.Name):
-            if node.value.id in imported and node.value.id in MODULES:
-                yield f"passes the module {node.value.id} on"
+        elif isinstance(node, ast.Constant) and isinstance(node.value, str) and id(node) not in docstrings:
+            words = set(re.findall(r"\w+", node.value))
+            if words & (DENIED - PROSE) or ("__" in node.value and node.value not in DUNDERS):
+                yield "holds a text that names what may not be used"
 
 
-def _is_docstring(tree: ast.Module, node: ast.Constant) -> bool:
-    return any(isinstance(e, ast.Expr) and e.value is node for e in ast.walk(tree))
+def _not_its_own(node: ast.Attribute, tree: ast.Module) -> bool:
+    """Whether a changed attribute is one of an import, or a method of how objects compare, print and hash."""
+    imported = {bound for _, bound, _ in _imports(tree)}
+    return node.attr.startswith("__") or (isinstance(node.value, ast.Name) and node.value.id in imported)
 
 
 def refusal(code: str) -> str:
@@ -235,9 +240,9 @@ def needs_together(suite: Suite) -> bool:
         for node in ast.walk(ast.parse(test)):
             if isinstance(node, ast.ClassDef) and any(isinstance(b, ast.Name) and b.id in names for b in node.bases):
                 return True
-            if isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id == "issubclass":
-                if any(isinstance(a, ast.Name) and a.id in names for a in node.args):
-                    return True
+            asks = isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id == "issubclass"
+            if asks and any(isinstance(a, ast.Name) and a.id in names for a in node.args):
+                return True
     return False
 
 
