@@ -1,22 +1,16 @@
-"""Other languages, and stdin/stdout tests in all of them.
-
-A candidate in C++, Java, JavaScript, Go or Rust shares a process with its tests, as MultiPL-E writes them. What makes
-an early exit, a redefined `assert` or a poisoned equality no pass: the verdict is a secret word that only the end of
-the tests prints, written into them after the candidate's text is known; the tests' comparisons are rewritten to ones
-that the candidate's own definitions do not reach; and a few constructs that no answer needs are refused. In
-JavaScript the tests are a second script that arrives on stdin, so that neither file nor function text holds the word.
-"""
+"""Builds and runs candidates in other languages, and stdin/stdout tests in all of them."""
 
 from __future__ import annotations
 
+import json
 import re
 import secrets
 import shutil
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from collections.abc import Sequence
+from dataclasses import replace
 
-from burnish.errors import DataError
 from burnish.protocols import Executor, Limits, Ran
+from burnish.verify.code.languages.table import ALIASES, Language, find_language, missing, refused
 from burnish.verify.code.outcome import UNSCORED, Outcome, Result, error_class, failed
 from burnish.verify.code.suite import Exchange, Suite
 
@@ -24,180 +18,6 @@ COMPILE = 60.0  # ASSUMED: seconds of a compiler; the header that MultiPL-E incl
 BROKEN = 97  # the status of the script below when the compiler refuses
 MEMORY = 2048  # ASSUMED: MiB for a compiler or a Java machine, which reserve more than they use
 PROCESSES = 128
-MARK = "@@burnish@@"
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Language:
-    """How a program of one language is built and run.
-
-    Args:
-        tools: commands that must be there.
-        file: the name of the source file.
-        build: the shell command that builds it; empty when nothing is built.
-        start: the command that runs it.
-        joined: (candidate's text, tests' text, secret word) -> the whole program with the word at its end.
-        refused: what a candidate's text must not hold, as a pattern.
-    """
-
-    name: str
-    tools: tuple[str, ...]
-    file: str
-    build: str
-    start: str
-    joined: Callable[[str, str, str], str]
-    refused: str = ""
-    advice: str = ""
-    words: Mapping[str, str] = field(default_factory=dict)
-
-
-_IDENTIFIER = re.compile(r"[A-Za-z_]\w*")
-# Macros of the standard headers that tests may use; all other words of the tests are freed of the candidate's macros.
-_CPP_MACROS = re.compile(r"^[A-Z][A-Z0-9_]*$")
-_CPP_EQUAL = re.compile(r"assert\((candidate\(.*\)) == (\(.*\))\);")
-_JAVA_EQUALS = re.compile(r"assert\((.+)\.equals\((\(.*\))\)\);")
-_CPP_ASSERT = """
-#undef assert
-#define assert(x) do { if (!(x)) { __builtin_printf("@@failed@@\\n"); for (;;) __builtin_trap(); } } while (0)
-"""
-
-
-def _before_last_brace(tests: str, line: str, *, level: int = 1) -> str:
-    place = len(tests)
-    for _ in range(level):
-        place = tests.rfind("}", 0, place)
-        if place < 0:
-            raise DataError("the tests hold no closing brace of `main`; they must make the candidate a whole program")
-    return tests[:place] + line + "\n" + tests[place:]
-
-
-def _scattered(word: str) -> list[int]:
-    """The word as numbers that are not its letters: the binary does not hold its text."""
-    return [ord(letter) * 7 + 3 + 11 * index for index, letter in enumerate(word)]
-
-
-def _cpp(code: str, tests: str, word: str) -> str:
-    numbers = ",".join(map(str, _scattered(word)))
-    say = "{ const int burnish_n[] = {%s}; int burnish_i = 0; for (int x : burnish_n) "
-    say += "__builtin_putchar((x - 3 - 11 * burnish_i++) / 7); __builtin_putchar(10); }"
-    undo = sorted({w for w in _IDENTIFIER.findall(tests) if not _CPP_MACROS.match(w)})
-    guard = "".join(f"#undef {w}\n" for w in undo) + "#include <functional>\n" + _CPP_ASSERT
-    tests = _CPP_EQUAL.sub(r"assert((std::equal_to<>{}(\1, \2)));", tests)
-    tests = _before_last_brace(tests, say % numbers)
-    closing = re.match(r"\s*\}", tests)
-    at = closing.end() if closing else 0
-    return f"{code}{tests[:at]}\n{guard}\n{tests[at:]}"
-
-
-def _java(code: str, tests: str, word: str) -> str:
-    numbers = ",".join(map(str, _scattered(word)))
-    say = "{ int[] burnishN = {%s}; java.lang.StringBuilder burnishS = new java.lang.StringBuilder();"
-    say += "for (int i = 0; i < burnishN.length; i++) burnishS.append((char) ((burnishN[i] - 3 - 11 * i) / 7));"
-    say += "java.lang.System.out.println(burnishS); }"
-    tests = "\n".join(_JAVA_EQUALS.sub(r"assert((\2).equals(\1));", line) for line in tests.split("\n"))
-    whole = code + _before_last_brace(tests, say % numbers, level=2)
-    return re.sub(r"^import org\.javatuples\.\*;\n", "", whole, flags=re.MULTILINE)
-
-
-def _rust(code: str, tests: str, word: str) -> str:
-    numbers = ",".join(map(str, _scattered(word)))
-    say = "{ let n: &[u32] = &[%s]; let s: ::std::string::String = n.iter().enumerate().map(|(i, x)| "
-    say += '::std::char::from_u32((x - 3 - 11 * (i as u32)) / 7).unwrap()).collect(); ::std::println!("{}", s); }'
-    tests = re.sub(r"(?<![\w:])(assert(?:_eq|_ne)?)!", r"::std::\1!", tests)
-    return code + _before_last_brace(tests, say % numbers)
-
-
-def _go(code: str, tests: str, word: str) -> str:
-    return f'{code}{tests}\nfunc TestZzzBurnish(t *testing.T) {{\n\tprint("{word}\\n")\n}}\n'
-
-
-_JS_DRIVER = """
-const fs = require('fs'), vm = require('vm'), assert = require('assert');
-const [code, tests, word] = JSON.parse(fs.readFileSync(0, 'utf8'));
-const write = fs.writeSync.bind(fs), run = vm.runInThisContext.bind(vm);
-for (const part of [assert, assert.strict, assert.AssertionError.prototype]) Object.freeze(part);
-const lent = require;
-const own = (name) => /^(node:)?assert(\\/strict)?$/.test(name) ? assert : lent(name);
-globalThis.require = lent;
-run(code, {filename: 'candidate.js'});
-run('(function (require) {"use strict";\\n' + tests + '\\n})', {filename: 'tests.js'})(own);
-write(1, '\\n' + word + '\\n');
-"""
-
-LANGUAGES: dict[str, Language] = {
-    language.name: language
-    for language in (
-        Language(
-            name="cpp",
-            tools=("g++",),
-            file="main.cpp",
-            build="g++ -std=c++17 -O1 -w -o main main.cpp",
-            start="./main",
-            joined=_cpp,
-            refused=r"namespace\s+std\b|#\s*include\s*[\"<]/|\basm\b|__asm|/proc/|%:|\?\?=|\bmain\s*\(",
-            advice="install g++ (Debian: apt-get install g++)",
-        ),
-        Language(
-            name="java",
-            tools=("javac", "java"),
-            file="Problem.java",
-            build="javac -nowarn -J-Xmx512m -J-XX:+UseSerialGC -J-XX:TieredStopAtLevel=1 Problem.java",
-            start="java -ea -Xmx384m -XX:+UseSerialGC -XX:TieredStopAtLevel=1 -Xshare:auto Problem",
-            joined=_java,
-            refused=r"getResource|ClassLoader|AssertionStatus|\.class\"|java\.lang\.instrument|sun\.misc",
-            advice="install a JDK (Debian: apt-get install default-jdk-headless)",
-        ),
-        Language(
-            name="javascript",
-            tools=("node",),
-            file="main.js",
-            build="",
-            start="node main.js",
-            joined=lambda code, tests, word: _JS_DRIVER,
-            refused=r"child_process|inspector|process\.binding|node:vm|['\"]vm['\"]|worker_threads|v8['\"]",
-            advice="install Node.js (Debian: apt-get install nodejs)",
-        ),
-        Language(
-            name="go",
-            tools=("go",),
-            file="main_test.go",
-            build="go mod init x 2> /dev/null; go test -c -o main .",
-            start="./main -test.v",
-            joined=_go,
-            refused=r"\bos\.Exit|/proc/|\bunsafe\b|TestMain|\binit\s*\(",
-            advice="install Go (Debian: apt-get install golang-go)",
-        ),
-        Language(
-            name="rust",
-            tools=("rustc",),
-            file="main.rs",
-            build="rustc --edition 2021 -A warnings -C opt-level=1 -o main main.rs",
-            start="./main",
-            joined=_rust,
-            refused=r"include(?:_str|_bytes)?!|/proc/|\bextern\b|no_mangle|#!\[|mod\s+std\b|fn\s+main\b",
-            advice="install Rust (https://rustup.rs, or Debian: apt-get install rustc)",
-        ),
-    )
-}
-ALIASES = {"js": "javascript", "c++": "cpp", "rs": "rust", "golang": "go", "node": "javascript", "py": "python"}
-
-
-def find_language(name: str) -> Language:
-    """The language of this name or alias. Raises DataError for any other."""
-    name = ALIASES.get(name, name)
-    if name not in LANGUAGES:
-        raise DataError(f"code in {name!r} cannot be checked; known: python, {', '.join(LANGUAGES)}")
-    return LANGUAGES[name]
-
-
-def probe() -> dict[str, str]:
-    """For each language what is missing and how to get it; an empty text when it can be checked on this machine."""
-    return {name: missing(language) for name, language in LANGUAGES.items()}
-
-
-def missing(language: Language) -> str:
-    absent = [tool for tool in language.tools if shutil.which(tool) is None]
-    return f"{language.name}: no {' and no '.join(absent)} on this machine; {language.advice}" if absent else ""
 
 
 def _found(tool: str, command: str) -> str:
@@ -264,8 +84,8 @@ def run_compiled(executor: Executor, code: str, suite: Suite, *, limits: Limits 
     asked = len(suite.tests)
     if lacking := missing(language):
         return failed(UNSCORED, lacking, asked=asked, mode="compiled")
-    if language.refused and (bad := re.search(language.refused, code.removeprefix(suite.prefix))):
-        return failed("exit", f"an answer may not use {bad[0]!r} here", asked=asked, mode="compiled")
+    if bad := refused(language, code.removeprefix(suite.prefix), suite.tests):
+        return failed("exit", f"an answer may not hold {bad!r} here", asked=asked, mode="compiled")
     results, seconds = [], 0.0
     for test in suite.tests:
         word = secrets.token_hex(12)
@@ -292,8 +112,6 @@ def run_compiled(executor: Executor, code: str, suite: Suite, *, limits: Limits 
 
 
 def _js_input(code: str, test: str, word: str) -> bytes:
-    import json
-
     return json.dumps([code, test, word]).encode()
 
 
