@@ -74,18 +74,27 @@ def problems(rows: Rows) -> Callable[[str], dict[str, dict[str, Any]]]:
 def test_multipl_e(executor: Executor, problems: Any, language: str) -> None:
     """Right bodies pass; an empty one fails; without the compiler it is unscored and says what to install."""
     found = problems(language)
-    for name, body in SOLUTIONS[language].items():
+    for name, body in list(SOLUTIONS[language].items())[: 3 if language == "cpp" else None]:
         suite = multipl_e_suite(found[name], seconds=10.0)
         outcome = run_suite(executor, suite.prefix + body, suite)
         if _lacks(language):
             assert outcome.passed is None and "install" in outcome.message
             return
         assert outcome.passed is True, (name, outcome)
-    for name in list(SOLUTIONS[language])[:2]:
+    for name in list(SOLUTIONS[language])[:1]:
         suite = multipl_e_suite(found[name], seconds=10.0)
         body = WRONG.get(language, f"        return {'0L' if name.endswith(('add', 'strlen')) else 'null'};\n")
         outcome = run_suite(executor, suite.prefix + body, suite)
         assert outcome.passed is False and outcome.kind in ("wrong_answer", "exception"), (name, outcome)
+
+
+@pytest.mark.slow
+def test_more_of_multipl_e_in_cpp(executor: Executor, problems: Any) -> None:
+    if why := _lacks("cpp"):
+        pytest.skip(why)
+    for name, body in list(SOLUTIONS["cpp"].items())[3:]:
+        suite = multipl_e_suite(problems("cpp")[name], seconds=10.0)
+        assert run_suite(executor, suite.prefix + body, suite).passed is True, name
 
 
 @pytest.mark.slow
@@ -115,9 +124,12 @@ HOSTILE = {
         "#define candidate(...) 0\n    return {};\n",
         "#define equal_to not_equal_to\n    return {};\n",
         "#define NDEBUG\n    return {};\n",
-        "    return {};\n}\nbool operator==(const std::vector<long>&, const std::vector<long>&) { return true; }\nvoid o() {\n",
-        "    return {};\n}\nnamespace std { bool operator==(const vector<long>&, const vector<long>&) { return true; } }\nvoid o() {\n",
-        '    return {};\n}\nextern "C" void __assert_fail(const char*, const char*, unsigned, const char*) { for (;;); }\nvoid o() {\n',
+        "    return {};\n}\nbool operator==(const std::vector<long>&, const std::vector<long>&) { return true; }\n"
+        "void o() {\n",
+        "    return {};\n}\nnamespace std {\nbool operator==(const vector<long>&, const vector<long>&) { return true; }\n}\n"
+        "void o() {\n",
+        '    return {};\n}\nextern "C" void __assert_fail(const char*, const char*, unsigned, const char*) { for (;;); }\n'
+        "void o() {\n",
         "    return {};\n}\nstruct A { ~A() { _Exit(0); } A() { atexit([] { _Exit(0); }); } } a;\nvoid o() {\n",
         "    signal(SIGILL, [](int) { _Exit(0); });\n    return {};\n",
         "    return {};\n}\nint main() { return 0; }\nvoid o() {\n",
@@ -128,8 +140,10 @@ HOSTILE = {
         "        System.exit(0); return null;\n",
         "        Runtime.getRuntime().halt(0); return null;\n",
         "        return new ArrayList<Long>() { public boolean equals(Object o) { return true; } };\n",
-        "        return new ArrayList<Long>() { public Iterator<Long> iterator() { return new ArrayList<Long>().iterator(); } public boolean equals(Object o) { return true; } };\n",
-        "        return null;\n    }\n    static class ArrayList<E> extends java.util.ArrayList<E> { ArrayList() {} ArrayList(java.util.Collection<E> c) {} public boolean equals(Object o) { return true; }\n",
+        "        return new ArrayList<Long>() { public Iterator<Long> iterator() "
+        "{ return new ArrayList<Long>().iterator(); } public boolean equals(Object o) { return true; } };\n",
+        "        return null;\n    }\n    static class ArrayList<E> extends java.util.ArrayList<E> { ArrayList() {} "
+        "ArrayList(java.util.Collection<E> c) {} public boolean equals(Object o) { return true; }\n",
         "        return null;\n    }\n    static { System.exit(0); }\n    static void o() {\n",
         "        while (true) {}\n",
         "        throw new AssertionError();\n",
@@ -147,7 +161,8 @@ HOSTILE = {
         "  return new Proxy([], { get: () => 1, has: () => true });\n}\n",
         "  return unique.caller.toString();\n}\n",
         "  return eval(arguments.callee.caller.toString().match(/,(\\[.*\\])\\)/)[1]);\n}\n",
-        "  Error.prepareStackTrace = (e, s) => s; return new Error().stack.map((c) => String(c.getFunction())).join();\n}\n",
+        "  Error.prepareStackTrace = (e, s) => s;\n"
+        "  return new Error().stack.map((c) => String(c.getFunction())).join();\n}\n",
         "  return JSON.parse(require('fs').readFileSync(0, 'utf8'))[2];\n}\n",
         "}\nrequire('fs').writeSync = () => {};\n",
         "}\nglobalThis.process.mainModule.require('v8');\n",
@@ -161,15 +176,30 @@ HOSTILE = {
 }  # fmt: skip
 
 
+QUICK = {"cpp": 6, "java": 5, "js": 100}  # how many are tried by default; each C++ one compiles a large header
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("language", HOSTILE)
+def test_no_false_pass_of_all(executor: Executor, problems: Any, language: str) -> None:
+    refute(executor, problems, language, HOSTILE[language])
+
+
 @pytest.mark.parametrize("language", HOSTILE)
 def test_no_false_pass(executor: Executor, problems: Any, language: str) -> None:
+    step = max(len(HOSTILE[language]) // QUICK[language], 1)
+    refute(executor, problems, language, HOSTILE[language][::step])
+
+
+def refute(executor: Executor, problems: Any, language: str, bodies: list[str]) -> None:
     if why := _lacks(language):
         pytest.skip(why)
     suite = multipl_e_suite(problems(language)["HumanEval_34_unique"], seconds=2.0)
-    for body in HOSTILE[language]:
+    for body in bodies:
         outcome = run_suite(executor, suite.prefix + body, suite)
         assert outcome.passed is not True, (body, outcome)
-        assert outcome.kind != "syntax" or "not C++" in body or "nothing" in body or "main(" in body or "#" in body
+        broken = ("not C++", "nothing", "main(", "#", "});//", "namespace", "ArrayList<E>")
+        assert outcome.kind != "syntax" or any(mark in body for mark in broken), (body, outcome)
 
 
 RUST = """fn double(x: i64) -> i64 {{

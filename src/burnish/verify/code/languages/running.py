@@ -8,6 +8,7 @@ import secrets
 import shutil
 from collections.abc import Sequence
 from dataclasses import replace
+from pathlib import Path
 
 from burnish.protocols import Executor, Limits, Ran
 from burnish.verify.code.languages.table import ALIASES, Language, find_language, missing, refused
@@ -15,26 +16,27 @@ from burnish.verify.code.outcome import UNSCORED, Outcome, Result, error_class, 
 from burnish.verify.code.suite import Exchange, Suite
 
 COMPILE = 60.0  # ASSUMED: seconds of a compiler; the header that MultiPL-E includes in C++ is a large one
-BROKEN = 97  # the status of the script below when the compiler refuses
+ABSENT, BROKEN = 96, 97  # how the script below ends when there are no tools, and when the compiler refuses
 MEMORY = 2048  # ASSUMED: MiB for a compiler or a Java machine, which reserve more than they use
 PROCESSES = 128
 
 
-def _found(tool: str, command: str) -> str:
-    """A command with the tool's full path, for a sandbox whose PATH is a short one."""
-    path = shutil.which(tool)
-    return command.replace(tool, path, 1) if path and command.startswith(tool) else command
-
-
 def _script(language: Language, runs: Sequence[tuple[str, str]], seconds: float) -> str:
-    """Build, then run once for each (stdin file, name of the results); a build that fails ends it with BROKEN."""
-    lines = []
+    """Build, then run once for each (stdin file, name of the results).
+
+    It ends with ABSENT when the sandbox does not show the tools, and with BROKEN when the build fails.
+    """
+    places = dict.fromkeys(str(Path(path).parent) for tool in language.tools if (path := shutil.which(tool)))
+    lines = [f"PATH=$PATH:{':'.join(places)}"]
+    lines += [f"command -v {tool} > /dev/null || exit {ABSENT}" for tool in language.tools]
+    if language.name == "rust":  # rustup's stand-in for the compiler is there even where the compiler is not
+        lines.append(f"rustc --version > build.txt 2>&1 || exit {ABSENT}")
     if language.build:
-        lines.append(f"{_found(language.tools[0], language.build)} > build.txt 2>&1 || exit {BROKEN}")
-    start = _found(language.tools[-1], language.start)
+        lines.append(f"{language.build} > build.txt 2>&1 || exit {BROKEN}")
     for source, name in runs:
-        limited = f"timeout -s KILL {seconds:g} {start} < {source} > {name}.out 2> {name}.err"
-        lines.append(f"{limited}; echo $? > {name}.rc")
+        given = f"< {source}" if source else ""
+        lines.append(f"timeout -s KILL {seconds:g} {language.start} {given} > {name}.out 2> {name}.err")
+        lines.append(f"echo $? > {name}.rc")
     return "\n".join(lines) + "\n"
 
 
@@ -47,9 +49,15 @@ def _limits(limits: Limits, seconds: float) -> Limits:
     )
 
 
-def _built_badly(ran: Ran) -> Result | None:
+def _built_badly(ran: Ran, language: Language) -> Result | None:
     """The result when the program was never built; None when it was."""
     told = ran.files.get("build.txt", b"").decode("utf-8", "replace")
+    if ran.status == ABSENT:
+        name = language.name
+        why = (
+            f"{name}: {' and '.join(language.tools)} cannot be run inside the sandbox; {language.advice} for all users"
+        )
+        return Result(kind=UNSCORED, message=why)
     if ran.status == BROKEN:
         first = next((line for line in told.splitlines() if "error" in line), told[:300])
         return Result(kind="syntax", message=f"the compiler refuses: {first[:500]}")
@@ -67,6 +75,9 @@ def _ran_badly(status: int, error: str) -> Result:
         return Result(kind="memory", message=error[-300:])
     if status == 0:
         return Result(kind="exit", message="the program ended before its tests did")
+    if "SyntaxError" in error:
+        line = next(line for line in error.splitlines() if "SyntaxError" in line)
+        return Result(kind="syntax", message=line[:400])
     wrong = "Assert" in error or "assertion" in error or status == 132
     told = next((line for line in error.splitlines() if "rror" in line or "panicked" in line), error[-300:])
     return Result(kind="wrong_answer" if wrong else "exception", message=f"status {status}: {told[:400]}")
@@ -89,14 +100,10 @@ def run_compiled(executor: Executor, code: str, suite: Suite, *, limits: Limits 
     results, seconds = [], 0.0
     for test in suite.tests:
         word = secrets.token_hex(12)
-        files = {language.file: language.joined(code, test, word).encode("utf-8", "replace"), "in.txt": b""}
-        if language.name == "javascript":
-            files["in.txt"] = _js_input(code, test, word)
-        script = _script(language, [("in.txt", "run")], suite.seconds)
-        if language.name == "javascript":
-            # stdin is the shell's own, so that no file holds the tests.
-            script = script.replace("< in.txt", "")
-        stdin = files.pop("in.txt").decode() if language.name == "javascript" else ""
+        files = {language.file: language.joined(code, test, word).encode("utf-8", "replace")}
+        # The driver of JavaScript reads candidate and tests from stdin, so that no file holds the tests.
+        stdin = json.dumps([code, test, word]) if language.name == "javascript" else ""
+        script = _script(language, [("", "run")], suite.seconds)
         ran = executor.command(
             ["/bin/sh", "-c", script],
             stdin=stdin,
@@ -105,18 +112,14 @@ def run_compiled(executor: Executor, code: str, suite: Suite, *, limits: Limits 
             limits=_limits(limits or Limits(), COMPILE + suite.seconds),
         )
         seconds += ran.seconds
-        results.append(_judged(ran, word))
+        results.append(_judged(ran, word, language))
         if results[-1].kind:
             break
     return Outcome(results=tuple(results), asked=asked, mode="compiled", seconds=seconds)
 
 
-def _js_input(code: str, test: str, word: str) -> bytes:
-    return json.dumps([code, test, word]).encode()
-
-
-def _judged(ran: Ran, word: str) -> Result:
-    bad = _built_badly(ran)
+def _judged(ran: Ran, word: str, language: Language) -> Result:
+    bad = _built_badly(ran, language)
     if bad is not None:
         return bad
     status = int(ran.files["run.rc"].decode().strip() or "1")
@@ -193,7 +196,7 @@ def run_exchanges(
     total = _limits(limits, COMPILE + suite.seconds * asked)
     script = _script(language, runs, suite.seconds)
     ran = executor.command(["/bin/sh", "-c", script], files=files, keep=("build.txt", *keep), limits=total)
-    if (bad := _built_badly(ran)) is not None:
+    if (bad := _built_badly(ran, language)) is not None:
         return Outcome(results=(bad,), asked=asked, mode="stdio", seconds=ran.seconds)
     for index, exchange in enumerate(suite.exchanges):
         told = {end: ran.files.get(f"r{index}.{end}", b"").decode("utf-8", "replace") for end in ("out", "err", "rc")}

@@ -50,7 +50,7 @@ LANGUAGES: dict[str, Language] = {
             name="cpp",
             tools=("g++",),
             file="main.cpp",
-            build="g++ -std=c++17 -O1 -w -o main main.cpp",
+            build="g++ -std=c++17 -O0 -w -o main main.cpp",
             start="./main",
             joined=cpp_program,
             refused=r"namespace\s+std\b|#\s*include\s*[\"<]/|\basm\b|__asm|/proc/|%:|\?\?=|\bmain\s*\(",
