@@ -1,5 +1,6 @@
 """Other languages: MultiPL-E's own tests, hostile candidates in each, compilers that are not there, stdin/stdout."""
 
+# ruff: noqa: E501
 from __future__ import annotations
 
 import json
@@ -124,12 +125,12 @@ HOSTILE = {
         "#define candidate(...) 0\n    return {};\n",
         "#define equal_to not_equal_to\n    return {};\n",
         "#define NDEBUG\n    return {};\n",
-        "    return {};\n}\nbool operator==(const std::vector<long>&, const std::vector<long>&) { return true; }\n"
-        "void o() {\n",
+        "    return {};\n}\nbool operator==(const std::vector<long>&, const std::vector<long>&)"
+        " { return true; }\nvoid o() {\n",
         "    return {};\n}\nnamespace std {\nbool operator==(const vector<long>&, const vector<long>&) { return true; }\n}\n"
         "void o() {\n",
-        '    return {};\n}\nextern "C" void __assert_fail(const char*, const char*, unsigned, const char*) { for (;;); }\n'
-        "void o() {\n",
+        '    return {};\n}\nextern "C" void __assert_fail(const char*, const char*, unsigned, const char*)'
+        " { for (;;); }\nvoid o() {\n",
         "    return {};\n}\nstruct A { ~A() { _Exit(0); } A() { atexit([] { _Exit(0); }); } } a;\nvoid o() {\n",
         "    signal(SIGILL, [](int) { _Exit(0); });\n    return {};\n",
         "    return {};\n}\nint main() { return 0; }\nvoid o() {\n",

@@ -69,12 +69,17 @@ def _cut(code: str, indent: int) -> str:
     return "".join(line[indent:] if line[:indent].isspace() else line for line in code.splitlines(keepends=True))
 
 
+def parsed(code: str) -> ast.Module:
+    """The tree of a program that others wrote. Raises what `ast.parse` does."""
+    return ast.parse(code, CANDIDATE)
+
+
 def parses(code: str) -> bool:
     """Whether a text is a Python program. Never raises."""
     if len(code) > LONGEST:
         return False
     try:
-        ast.parse(code, CANDIDATE)
+        parsed(code)
     except (SyntaxError, ValueError, RecursionError, MemoryError, OverflowError):
         return False
     return True

@@ -11,6 +11,7 @@ import copy
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
+from burnish.verify.code.extract import parsed
 from burnish.verify.code.outcome import Outcome
 from burnish.verify.code.suite import Suite
 
@@ -89,21 +90,21 @@ def mutants(code: str, *, limit: int = MUTANTS) -> list[Mutant]:
     The same code gives the same mutants. None of a program that does not parse.
     """
     try:
-        tree = ast.parse(code)
+        tree = parsed(code)
         found = [Mutant(code=_text(changed), fault=fault) for fault, changed in _emptied(tree)]
         places = [(i, j) for i, node in enumerate(ast.walk(tree)) for j, _ in enumerate(_edits(node))]
         room = max(limit - len(found), 0)
         step = max(len(places) / room, 1.0) if room else 1.0
         for index in range(min(room, len(places))):
             i, j = places[int(index * step)]
-            fresh = ast.parse(code)
+            fresh = parsed(code)
             node = next(n for at, n in enumerate(ast.walk(fresh)) if at == i)
             fault, plant = list(_edits(node))[j]
             plant()
             found.append(Mutant(code=_text(fresh), fault=fault))
     except (SyntaxError, ValueError, RecursionError, MemoryError):
         return []
-    original = _text(ast.parse(code))
+    original = _text(parsed(code))
     return [mutant for mutant in found[:limit] if mutant.code != original]
 
 

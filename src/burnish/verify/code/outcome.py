@@ -43,6 +43,11 @@ _BY_CLASS = (
     ("BlockingIOError", "environment"),
 )
 _NO_MODULE = re.compile(r"No module named '([\w.]+)'")
+# What the sandbox does not let through, as the system words it.
+_WALL = re.compile(
+    r"Address family not supported|Network is (?:unreachable|down)|Name or service not known|name resolution|"
+    r"Read-only file system|Operation not permitted|Permission denied|No space left"
+)
 _LIMITS = {"time": "timeout", "memory": "memory", "output": "output", "disk": "output", "processes": "processes"}
 UNSCORED = "unscored"
 
@@ -56,6 +61,8 @@ def error_class(classes: Sequence[str], text: str = "") -> str:
     missing = _NO_MODULE.search(text)
     if "ModuleNotFoundError" in classes and missing:
         return "import" if missing[1].partition(".")[0] in sys.stdlib_module_names else "environment"
+    if "OSError" in classes and _WALL.search(text):
+        return "environment"
     for name, kind in _BY_CLASS:
         if name in classes:
             return kind

@@ -22,7 +22,7 @@ from burnish.errors import DataError
 from burnish.protocols import Client, Journal, Work
 from burnish.records import Message, Prompt, Sampling, content_id, plain
 from burnish.verify.code.checker import candidate_of
-from burnish.verify.code.extract import Block, fenced_blocks, parses
+from burnish.verify.code.extract import Block, fenced_blocks, parsed, parses
 from burnish.verify.code.lint import Finding, errors
 from burnish.verify.code.mutants import guard
 from burnish.verify.code.outcome import UNSCORED, Outcome
@@ -189,7 +189,7 @@ def edited_tests(reply: str) -> tuple[str, ...]:
     """The tests of a reply: the statements of its last block that begins with `# tests`; empty when there is none."""
     for block in reversed(fenced_blocks(reply)):
         if _is_tests(block) and parses(block.code):
-            return tuple(ast.unparse(node) for node in ast.parse(block.code).body)
+            return tuple(ast.unparse(node) for node in parsed(block.code).body)
     return ()
 
 

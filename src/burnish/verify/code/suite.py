@@ -15,6 +15,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from burnish.errors import DataError
+from burnish.verify.code.extract import CANDIDATE, parsed
 
 SECONDS = 5.0  # ASSUMED for all tests of a candidate; AutoIF's released code uses 5 s a call (arXiv:2406.13542)
 FIELDS = ("language", "tests", "entry_point", "setup", "stdin_tests", "seconds", "given", "names", "prefix")
@@ -62,7 +63,7 @@ class Suite:
         if self.language == "python" and self.tests:
             for index, test in enumerate((*self.tests, self.setup, self.given)):
                 try:
-                    ast.parse(test)
+                    parsed(test)
                 except (SyntaxError, ValueError, RecursionError, MemoryError) as error:
                     which = ("setup", "given")[index - len(self.tests)] if index >= len(self.tests) else f"test {index}"
                     raise DataError(f"{which} does not parse as Python: {error}") from None
@@ -75,13 +76,13 @@ class Suite:
 def checks_something(test: str) -> bool:
     """Whether a test can fail by itself: it asserts, raises, or calls (a test may be `check(candidate)`)."""
     kinds = (ast.Assert, ast.Raise, ast.Call)
-    return any(isinstance(node, kinds) for node in ast.walk(ast.parse(test)))
+    return any(isinstance(node, kinds) for node in ast.walk(parsed(test)))
 
 
 def free_names(code: str) -> tuple[str, ...]:
     """Names that the code uses and neither binds nor finds among the built-ins, sorted."""
     used: set[str] = set()
-    tables = [symtable.symtable(code, "<tests>", "exec")]
+    tables = [symtable.symtable(code, CANDIDATE, "exec")]
     bound = {s.get_name() for s in tables[0].get_symbols() if s.is_assigned() or s.is_imported()}
     while tables:
         table = tables.pop()
@@ -150,7 +151,7 @@ def humaneval_suite(row: Mapping[str, Any], *, seconds: float = SECONDS) -> Suit
     prompt, entry = row["prompt"], row["entry_point"]
     for stub in (prompt, prompt.rstrip() + "\n    pass\n"):
         try:
-            ast.parse(stub)
+            parsed(stub)
         except SyntaxError:
             continue
         break
@@ -165,9 +166,9 @@ def mbpp_suite(row: Mapping[str, Any], *, seconds: float = SECONDS) -> Suite:
     tests = tuple(test.replace("\r\n", "\n") for test in row["test_list"])
     setup = (row.get("test_setup_code") or "").replace("\r\n", "\n")
     suite = Suite(tests=tests, setup=setup, seconds=seconds)
-    top = ast.parse(row.get("code") or "").body
+    top = parsed(row.get("code") or "").body
     defined = {node.name for node in top if isinstance(node, (ast.FunctionDef, ast.ClassDef))}
-    used = {node.id for test in (*tests, setup) for node in ast.walk(ast.parse(test)) if isinstance(node, ast.Name)}
+    used = {node.id for test in (*tests, setup) for node in ast.walk(parsed(test)) if isinstance(node, ast.Name)}
     names = tuple(sorted((defined & used) | set(suite.names)))
     return replace(suite, names=names, entry=names[0] if len(names) == 1 else "")
 
@@ -238,7 +239,7 @@ def literal_cases(suite: Suite) -> list[list[Case]] | None:
         return None
     found = []
     for test in suite.tests:
-        body = ast.parse(test).body
+        body = parsed(test).body
         names = {name: name for name in suite.names}
         if len(body) > 1 and isinstance(body[-2], ast.FunctionDef) and isinstance(body[-1], ast.Expr):
             body = _check_body(body, names, suite.entry)

@@ -17,6 +17,7 @@ from dataclasses import replace
 
 from burnish.protocols import Executor, Limits
 from burnish.verify.code.apart import Ended, Program, failure, message_of, sandbox_limits
+from burnish.verify.code.extract import parsed
 from burnish.verify.code.inside import program
 from burnish.verify.code.inside.plain import to_text
 from burnish.verify.code.outcome import UNSCORED, Outcome, Result, error_class, failed
@@ -214,7 +215,7 @@ def _not_its_own(node: ast.Attribute, tree: ast.Module) -> bool:
 def refusal(code: str) -> str:
     """Why a program may not share an interpreter with its tests; empty when it may."""
     try:
-        return next(_reasons(ast.parse(code)), "")
+        return next(_reasons(parsed(code)), "")
     except (SyntaxError, ValueError, RecursionError, MemoryError) as error:
         return f"does not parse ({error})"
 
@@ -237,7 +238,7 @@ def needs_together(suite: Suite) -> bool:
     """Whether the tests use a name of the candidate as only its own interpreter can: as a base class, or as a class."""
     names = set(suite.names)
     for test in (suite.setup, *suite.tests):
-        for node in ast.walk(ast.parse(test)):
+        for node in ast.walk(parsed(test)):
             if isinstance(node, ast.ClassDef) and any(isinstance(b, ast.Name) and b.id in names for b in node.bases):
                 return True
             asks = isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id == "issubclass"
@@ -248,7 +249,7 @@ def needs_together(suite: Suite) -> bool:
 
 def rewritten(test: str) -> str:
     """A test whose comparisons and assertions go through the functions of `inside/together.py`."""
-    return ast.unparse(ast.fix_missing_locations(_Rewrite().visit(ast.parse(test))))
+    return ast.unparse(ast.fix_missing_locations(_Rewrite().visit(parsed(test))))
 
 
 def run_together(executor: Executor, code: str, suite: Suite, *, limits: Limits | None = None) -> Outcome:

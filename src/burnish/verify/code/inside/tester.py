@@ -11,7 +11,7 @@ cannot be used from another program, and else `tests`; `raised` says that the er
 import builtins
 import types
 
-from burnish.verify.code.inside.peer import Peer
+from burnish.verify.code.inside.peer import Peer, Remote
 from burnish.verify.code.inside.plain import from_text, to_text
 
 GIVEN = ("deque", "Counter", "OrderedDict", "defaultdict")
@@ -57,11 +57,14 @@ class Missing:
 
 
 class Tests(Peer):
-    """The side of the tests. `touched` says whether the candidate was asked for anything."""
+    """The side of the tests. `touched` says whether the candidate was asked for anything.
+
+    `given` says that a name of the candidate is a plain value, which a test may use without asking.
+    """
 
     def __init__(self, ask, answer):
         super().__init__(ask, answer, {}, guard)
-        self.touched = False
+        self.touched = self.given = False
 
     def request(self, message):
         self.touched = True
@@ -88,12 +91,13 @@ class Tests(Peer):
                 self.errors[name] = found[name] = type(name, (known[0] if known else Exception,), {})
             else:
                 found[name] = self.function(name) if kind == "function" else self.unpack(content)
+                self.given = self.given or (kind != "function" and type(found[name]) is not Remote)
         return found
 
 
 def run(peer, code, space):
     """One test, or the set-up of all."""
-    peer.touched = False
+    peer.touched = peer.given
     try:
         exec(compile(code, "<tests>", "exec"), space)
     except BaseException as error:
