@@ -22,6 +22,7 @@ NAMES = {
 }
 _FENCE = re.compile(r"^([ \t]{0,3})(`{3,}|~{3,})[ \t]*([^\n`]*?)[ \t]*$", re.MULTILINE)
 _START = re.compile(r"^(?:from\s+[\w.]+\s+import\s|import\s+\w|def\s+\w|async\s+def\s+\w|class\s+\w|@\w)", re.MULTILINE)
+_WIDE = re.compile(rf"{_START.pattern}|^[A-Za-z_]\w*(?:\s*,\s*\w+)*\s*(?::[^=\n]+)?=(?!=)|^#", re.MULTILINE)
 _CLASSES = re.compile(r"^\{?\.?([\w+#-]+)")
 # Invalid escapes in foreign code are not worth a line on stderr each.
 CANDIDATE = "<candidate>"
@@ -87,7 +88,9 @@ def parses(code: str) -> bool:
 
 def _unfenced(reply: str) -> str:
     """Code without a fence: from its first line on, up to the last line with which it parses."""
-    start = _START.search(reply)
+    start, wide = _START.search(reply), _WIDE.search(reply)
+    if wide is not None and parses(reply[wide.start() :]):
+        return reply[wide.start() :]
     if start is None:
         return reply
     lines = reply[start.start() :].splitlines(keepends=True)
