@@ -140,7 +140,13 @@ def test_pass_at_k_is_exact_for_large_numbers() -> None:
             pass_at_k(*bad)
 
 
-CODE = "def f(xs):\n    total = 0\n    for x in xs:\n        if x > 0 and x % 2 == 0:\n            total += x * 2\n    return total\n"
+CODE = """def f(xs):
+    total = 0
+    for x in xs:
+        if x > 0 and x % 2 == 0:
+            total += x * 2
+    return total
+"""
 
 
 def test_mutants_are_programs_with_one_fault() -> None:

@@ -150,7 +150,10 @@ class Loop:
             new = replace(suite, tests=tests)
         except DataError as error:
             return suite, str(error)
-        if not self.check(code, new).passed:
+        outcome = self.check(code, new)
+        if outcome.passed is None:
+            return suite, outcome.message
+        if not outcome.passed:
             return new, ""  # they fail: nothing is gained by them
         found = guard(code, new, self.check, enough=1)
         return (suite, found.reason) if found.vacuous else (new, "")
