@@ -19,18 +19,21 @@ Rows = Callable[[str], list[dict[str, Any]]]
 SECONDS = 0.5
 PIECES = (
     "while True: pass\n", "import os, sys\n", "sys.exit(0)\n", "os._exit(0)\n", "```", "```python\n", "\n\n", "    ", "\t",
-    "return ", "yield ", "raise ", "assert ", "lambda: ", "global x\n", "del ", "print(", ")", "(", "]", "[", ":", "'", '"""',
-    "\\", "\x00", "\ud800", "é", "10**9", "-1", "0", "None", "True", "not ", "self", "for i in iter(int, 1): ", "exec('1')\n",
-    "__import__('os').abort()\n", "async ", "await ", "class A:\n", "@A\n", "def ", "\r", "\f", "#", "# -*- coding: utf-7 -*-\n",
+    "return ", "yield ", "raise ", "assert ", "lambda: ", "global x\n", "del ", "print(", ")", "(", "]", "[", ":", "'",
+    "\"\"\"", "\\", "\x00", "\ud800", "é", "10**9", "-1", "0", "None", "True", "not ", "self", "exec('1')\n", "async ",
+    "for i in iter(int, 1): ", "__import__('os').abort()\n", "await ", "class A:\n", "@A\n", "def ", "\r", "\f", "#",
+    "# -*- coding: utf-7 -*-\n",
 )  # fmt: skip
+SWAPS = (("<", ">="), (">", "<"), ("==", "!="), ("+", "-"), ("-", "+"), ("*", "**"), ("and", "or"), ("0", "1"), ("1", "2"),
+         ("range", "len"), ("return", "yield"), ("return", "print"), ("if ", "while "), ("True", "0"), ("in ", "not in "))  # fmt: skip
 
 
 def changed(text: str, rng: random.Random) -> str:
-    """A text with one to six small damages."""
-    for _ in range(rng.randint(1, 6)):
+    """A text with one to four small damages."""
+    for _ in range(rng.choice((1, 1, 2, 4))):
         lines = text.splitlines(keepends=True) or [""]
         at, place = rng.randrange(len(lines)), rng.randrange(len(text) + 1)
-        damage = rng.randrange(8)
+        damage = rng.randrange(12)
         if damage == 0:
             del lines[at]
         elif damage == 1:
@@ -45,6 +48,11 @@ def changed(text: str, rng: random.Random) -> str:
             lines = [text[:place], rng.choice(PIECES), text[place:]]
         elif damage == 6:
             lines = [text[:place], text[place + rng.randrange(5) :]]
+        elif damage >= 8:
+            old, new = rng.choice(SWAPS)
+            parts = text.split(old)
+            cut = rng.randrange(1, len(parts)) if len(parts) > 1 else 1
+            lines = [old.join(parts[:cut]), new if len(parts) > 1 else "", old.join(parts[cut:])]
         else:
             other = rng.choice("<>=+-*/%()[]{}:,.01")
             lines = [text[:place], other, text[place + 1 :]]
