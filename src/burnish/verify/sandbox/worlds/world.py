@@ -155,7 +155,7 @@ class World:
             self._watch()
         finally:
             self._fair = bool(self._told or self._killed_at)
-            if not self._over:
+            if not self._told:
                 self.kill("")
             self._close()
             self.seconds = time.monotonic() - self.began
