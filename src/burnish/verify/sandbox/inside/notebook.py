@@ -9,6 +9,7 @@ from __future__ import annotations
 import ast
 import base64
 import builtins
+import contextlib
 import io
 import json
 import linecache
@@ -49,10 +50,8 @@ class Capture:
 
     def __exit__(self, *exception: object) -> None:
         for stream in (sys.stdout, sys.stderr, sys.__stdout__, sys.__stderr__):
-            try:
+            with contextlib.suppress(Exception):
                 stream.flush()
-            except Exception:
-                pass
         for number, before, file in self.kept:
             os.dup2(before, number)
             os.close(before)
