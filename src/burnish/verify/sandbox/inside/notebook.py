@@ -22,6 +22,7 @@ import traceback
 import types
 from typing import Any
 
+HERE = __file__
 ROWS = 1000  # of a table that are shown
 os.environ.setdefault("MPLBACKEND", "Agg")
 space: Any = types.ModuleType("__main__")
@@ -78,7 +79,9 @@ def explain(error: BaseException) -> str:
     trace = error.__traceback__
     while trace is not None and not trace.tb_frame.f_code.co_filename.startswith("<cell "):
         trace = trace.tb_next
-    return "".join(traceback.format_exception(type(error), error, trace))
+    told = traceback.TracebackException(type(error), error, trace)
+    told.stack = traceback.StackSummary.from_list([one for one in told.stack if one.filename != HERE])
+    return "".join(told.format())
 
 
 def plain(value: Any) -> Any:
