@@ -7,6 +7,7 @@ from burnish.verify.sandbox.bubblewrap import Bubblewrap
 from burnish.verify.sandbox.container import Container
 from burnish.verify.sandbox.finding import find_executor
 from burnish.verify.sandbox.probe import Probe, probe
+from burnish.verify.sandbox.session import Cell, Session, Table
 from burnish.verify.sandbox.unsafe import Unsafe
 
-__all__ = ["Bubblewrap", "Container", "Probe", "Unsafe", "find_executor", "probe"]
+__all__ = ["Bubblewrap", "Cell", "Container", "Probe", "Session", "Table", "Unsafe", "find_executor", "probe"]

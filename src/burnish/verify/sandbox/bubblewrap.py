@@ -12,7 +12,7 @@ from burnish.errors import SettingsError, WorkerError
 from burnish.verify.sandbox import wardens
 from burnish.verify.sandbox.worlds.executing import Executing
 from burnish.verify.sandbox.worlds.request import Request
-from burnish.verify.sandbox.worlds.world import Unstarted, World
+from burnish.verify.sandbox.worlds.world import Slot, Unstarted, World
 
 TRIES = 3  # wardens that may die, for reasons that are not the program's, before it begins
 
@@ -45,7 +45,7 @@ class Bubblewrap(Executing):
             if isinstance(warden, str):
                 return self._begin_once(program, request)
             try:
-                return World(request, warden.send).begin()
+                return World(request, warden.slot()).begin()
             except Unstarted:
                 wardens.forget(warden)
         raise WorkerError(f"{self.bwrap}: {TRIES} wardens died before the program began; is the machine out of memory?")
@@ -56,7 +56,7 @@ class Bubblewrap(Executing):
             lambda control: wardens.once_command(program, control, packages=self.packages, disk_mib=size)
         )
         try:
-            return World(request, warden.send, closing=warden.close).begin()
+            return World(request, Slot(warden.control, None, warden.close)).begin()
         except Unstarted:
             raise WorkerError(f"{self.bwrap} could not start a sandbox: {warden.said()}") from None
 

@@ -10,7 +10,7 @@ from burnish.errors import WorkerError
 from burnish.verify.sandbox import wardens
 from burnish.verify.sandbox.worlds.executing import Executing
 from burnish.verify.sandbox.worlds.request import Request
-from burnish.verify.sandbox.worlds.world import Unstarted, World
+from burnish.verify.sandbox.worlds.world import Slot, Unstarted, World
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -37,6 +37,6 @@ class Unsafe(Executing):
             shutil.rmtree(folder, ignore_errors=True)
 
         try:
-            return World(request, warden.send, bare=folder, closing=closing).begin()
+            return World(request, Slot(warden.control, None, closing), bare=folder).begin()
         except Unstarted:
             raise WorkerError(f"a program could not be started: {warden.said()}") from None

@@ -7,20 +7,21 @@ with its holder), and is replaced when it fails. After a fork the child starts i
 from __future__ import annotations
 
 import atexit
+import contextlib
 import json
 import os
 import socket
 import subprocess
 import sys
 import threading
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable
 from pathlib import Path
 
 from burnish.errors import WorkerError
 from burnish.verify.sandbox.mounts import INSIDE, ROOT, arguments, environment
+from burnish.verify.sandbox.worlds.filter import bpf
 from burnish.verify.sandbox.worlds.request import Request
-from burnish.verify.sandbox.worlds.world import Unstarted, World
+from burnish.verify.sandbox.worlds.world import Slot, Unstarted, World
 
 # Imported by the warm warden before it forks: what small programs and tests ask for most.
 PRELOADED = (
@@ -29,6 +30,7 @@ PRELOADED = (
     "dataclasses", "enum", "abc", "io", "time", "calendar", "textwrap", "unittest", "traceback", "linecache",
     "contextlib", "queue", "tempfile", "inspect", "numbers", "array", "sys", "os",
 )  # fmt: skip
+IDLE = 2 * (os.cpu_count() or 1)  # slots that are kept for the next check
 ISOLATED = (
     "--unshare-user", "--unshare-pid", "--unshare-net", "--unshare-ipc", "--unshare-uts", "--unshare-cgroup-try",
     "--hostname", "sandbox", "--as-pid-1", "--new-session", "--cap-drop", "ALL",
@@ -75,19 +77,40 @@ def bare_command(control: int, root: str, *, packages: bool = True) -> list[str]
     return [*interpreter(packages), place, "bare", str(control), root]
 
 
-@dataclass(slots=True)
 class Warden:
-    """A started warden: its process and our end of its control socket."""
+    """A started warden: its process, our end of its control socket, and the slots that are free.
 
-    process: subprocess.Popen[bytes]
-    control: socket.socket
+    Args:
+        process: the command under way.
+        control: the socket that ends it when nobody holds this end.
+    """
 
-    def send(self, kind: bytes, descriptors: Sequence[int]) -> None:
-        """One request. Raises Unstarted when nobody is there."""
-        try:
-            socket.send_fds(self.control, [kind], list(descriptors))
-        except OSError as error:
-            raise Unstarted from error
+    def __init__(self, process: subprocess.Popen[bytes], control: socket.socket) -> None:
+        self.process, self.control = process, control
+        self._free: list[Slot] = []
+        self._lock = threading.Lock()
+        self._closed = False
+
+    def slot(self) -> Slot:
+        """A free slot, or one more. Raises Unstarted when nobody is there."""
+        with self._lock:
+            if self._free:
+                return self._free.pop()
+        ours, theirs = line()
+        with theirs:
+            try:
+                socket.send_fds(self.control, [b"n"], [theirs.fileno()])
+            except OSError as error:
+                ours.close()
+                raise Unstarted from error
+        return Slot(ours, self._release)
+
+    def _release(self, slot: Slot) -> None:
+        with self._lock:
+            if not self._closed and len(self._free) < IDLE:
+                self._free.append(slot)
+                return
+        slot.close()
 
     def said(self) -> str:
         """What the command wrote to stderr before it failed, for a message."""
@@ -100,8 +123,8 @@ class Warden:
         return text.splitlines()[-1] if text else f"it ended with status {self.process.poll()}"
 
     def close(self) -> None:
-        """The warden, and every world below it, ends with its control socket."""
-        self.control.close()
+        """The warden, and every slot of it, ends with its control socket."""
+        self.abandon()
         try:
             self.process.wait(timeout=5)
         except subprocess.TimeoutExpired:
@@ -110,10 +133,32 @@ class Warden:
         if self.process.stderr is not None:
             self.process.stderr.close()
 
+    def abandon(self) -> None:
+        """Lets go of every socket."""
+        with self._lock:
+            self._closed, free = True, self._free
+            self._free = []
+        self.control.close()
+        for slot in free:
+            slot.close()
+
+    def forked(self) -> None:
+        """In a forked child: the slots are the parent's, so is the process."""
+        self._lock = threading.Lock()
+        self.abandon()
+        self.process.returncode = 0  # not ours to wait for
+
+
+def line() -> tuple[socket.socket, socket.socket]:
+    """Two ends that keep message boundaries; ours learns from the kernel who sends."""
+    ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+    ours.setsockopt(socket.SOL_SOCKET, socket.SO_PASSCRED, 1)
+    return ours, theirs
+
 
 def start(command: Callable[[int], list[str]], *, isolated: bool = True) -> Warden:
     """Runs the command, which is told the number of its end of the control socket."""
-    ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+    ours, theirs = line()
     with theirs:
         words, given = command(theirs.fileno()), [theirs.fileno()]
         if isolated and os.geteuid() == 0:
@@ -123,6 +168,8 @@ def start(command: Callable[[int], list[str]], *, isolated: bool = True) -> Ward
                 mapping.write()
         else:
             process = _popen(words, given)
+        with contextlib.suppress(OSError):  # it has failed already, and will be asked why
+            ours.send(bpf())
     return Warden(process, ours)
 
 
@@ -176,7 +223,7 @@ def warm(bwrap: str, packages: bool) -> Warden | str:
 def _try_warm(bwrap: str, packages: bool) -> Warden | str:
     warden = start(lambda control: warm_command(bwrap, control, packages=packages))
     try:
-        World(Request(code="pass"), warden.send).begin().run()
+        World(Request(code="pass"), warden.slot()).begin().run()
     except Unstarted:
         return warden.said()
     except WorkerError as error:
@@ -209,8 +256,7 @@ def _forked() -> None:
     _lock = threading.Lock()
     for held in _warm.values():
         if isinstance(held, Warden):
-            held.control.close()
-            held.process.returncode = 0  # not ours to wait for
+            held.forked()
     _warm.clear()
 
 

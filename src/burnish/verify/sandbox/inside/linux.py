@@ -37,6 +37,11 @@ def mount(source: str, target: str, kind: str, flags: int, data: str = "") -> No
     _checked(_libc.mount(source.encode(), target.encode(), kind.encode(), flags, data.encode()), f"mount {target}")
 
 
+def unmount(target: str) -> None:
+    """Takes the file system away at once, whoever still holds something of it (MNT_DETACH)."""
+    _checked(_libc.umount2(target.encode(), 2), f"umount {target}")
+
+
 def process(option: int, value: int = 0, more: int = 0) -> None:
     """`prctl`."""
     _checked(_libc.prctl(option, value, more, 0, 0), f"prctl {option}")

@@ -71,7 +71,8 @@ def execute(code: str, folder: str, talk: int | None) -> NoReturn:
         _report(error)
     for stream in (sys.stdout, sys.stderr):
         try:
-            stream.flush()
+            if stream is not None:
+                stream.flush()
         except Exception:
             status = status or 120
     os._exit(status)

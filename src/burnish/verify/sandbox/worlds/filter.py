@@ -33,12 +33,19 @@ REFUSED: dict[str, tuple[int | None, int | None]] = {
     "migrate_pages": (256, 238), "move_pages": (279, 239), "vmsplice": (278, 75), "memfd_secret": (447, 447),
 }  # fmt: skip
 # Refused as if the kernel did not have them, so that libraries take the older way: clone3 hides its flags behind a
-# pointer, memfd and System V memory are counted in no process.
+# pointer, memfd and System V memory are counted in no process, message queues outlive theirs.
 MISSING: dict[str, tuple[int | None, int | None]] = {
     "clone3": (435, 435), "memfd_create": (319, 279), "shmget": (29, 194), "msgget": (68, 186), "semget": (64, 190),
+    "mq_open": (240, 180), "mq_unlink": (241, 181),
 }  # fmt: skip
 CLONE, SOCKET, SOCKETPAIR = (56, 220), (41, 198), (53, 199)
-PERSONALITY, PRLIMIT, IOCTL = (135, 92), (302, 261), (16, 29)
+PERSONALITY, IOCTL = (135, 92), (16, 29)
+# Calls that change another process of the same user; refused unless the process (the first argument) is 0, the caller.
+OTHERS: dict[str, tuple[int, int]] = {
+    "prlimit64": (302, 261), "sched_setaffinity": (203, 122), "sched_setscheduler": (144, 119),
+    "sched_setparam": (142, 118), "sched_setattr": (314, 274),
+}  # fmt: skip
+SETPRIORITY, IOPRIO_SET = (141, 140), (251, 30)  # which (0: a process; 1: a process), then who
 FIRST_UNKNOWN = 457  # statmount; calls from here on are younger than this list
 NEW_NAMESPACE = 0x7E020000  # every CLONE_NEW* flag that fits into clone's argument
 TERMINAL = (0x5412, 0x541C)  # TIOCSTI and TIOCLINUX type into somebody's terminal
@@ -97,6 +104,15 @@ def bpf(machine: str = "") -> bytes:
     steps += _when(SOCKET[column], _only(0, (1,), errno.EAFNOSUPPORT))  # AF_UNIX, whose names the namespaces hold
     steps += _when(SOCKETPAIR[column], _only(0, (1,), errno.EAFNOSUPPORT))
     steps += _when(PERSONALITY[column], _only(0, (0, 0xFFFFFFFF), errno.EPERM))
-    steps += _when(PRLIMIT[column], _only(0, (0,), errno.EPERM))  # its own limits, nobody else's
+    for columns in OTHERS.values():
+        steps += _when(columns[column], _only(0, (0,), errno.EPERM))
+    for columns, which in (SETPRIORITY, 0), (IOPRIO_SET, 1):
+        block = [
+            _step(_LOAD, _ARGUMENT),
+            _step(_EQUAL, which, 1, 0),
+            _refuse(errno.EPERM),
+            *_only(1, (0,), errno.EPERM),
+        ]
+        steps += _when(columns[column], block)
     steps += _when(IOCTL[column], _never(1, TERMINAL, errno.EPERM))
     return b"".join([*steps, _step(_RETURN, ALLOW)])

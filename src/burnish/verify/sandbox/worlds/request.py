@@ -12,7 +12,6 @@ from pathlib import PurePosixPath
 
 from burnish.errors import SettingsError
 from burnish.protocols import Limits
-from burnish.verify.sandbox.worlds.filter import bpf
 
 OPEN_FILES = 256
 INODES = 16384
@@ -48,18 +47,19 @@ class Request:
         return self
 
     def payload(self) -> list[bytes]:
+        """Two heads, each with its length, and the bytes of the files: what the keeper reads, what the program is."""
         limits = self.limits
         files = dict(self.files)
         if not self.argv:
             files.setdefault("main.py", self.code.encode("utf-8", "surrogatepass"))
         cores = os.cpu_count() or 1
-        head = {
-            "code": self.code, "argv": self.argv, "keep": self.keep, "talks": self.talks, "system_calls": bpf().hex(),
-            "files": [[name, len(data)] for name, data in files.items()],
+        keeper = {"keep": self.keep, "disk": limits.disk_mib << 20, "inodes": INODES}
+        program = {
+            "code": self.code, "argv": self.argv, "files": [[name, len(data)] for name, data in files.items()],
             "limits": {
-                "disk": limits.disk_mib << 20, "inodes": INODES, "processes": limits.processes, "open": OPEN_FILES,
-                "cpu": math.ceil(limits.seconds * cores) + 1, "data": (2 * limits.memory_mib + 1024) << 20,
+                "NPROC": limits.processes, "NOFILE": OPEN_FILES, "CORE": 0, "FSIZE": limits.disk_mib << 20,
+                "CPU": math.ceil(limits.seconds * cores) + 1, "DATA": (2 * limits.memory_mib + 1024) << 20,
             },
         }  # fmt: skip
-        text = json.dumps(head).encode()
-        return [struct.pack("!I", len(text)), text, *files.values()]
+        heads = [json.dumps(head).encode() for head in (keeper, program)]
+        return [*(struct.pack("!I", len(head)) + head for head in heads), *files.values()]

@@ -32,20 +32,24 @@ def descendants(pid: int) -> Iterator[int]:
     while queue:
         one = queue.pop()
         yield one
-        try:
-            threads = os.listdir(f"/proc/{one}/task")
-        except OSError:
-            continue
-        for thread in threads:
-            queue += [int(child) for child in _read(f"/proc/{one}/task/{thread}/children").split()]
+        queue += children(one)
 
 
-def usage(pid: int, most: int) -> tuple[int, int, list[int]]:
-    """(threads, KiB, processes) of what descends from `pid`, itself left out; stops counting above `most` threads."""
+def children(pid: int) -> list[int]:
+    """The processes that it started, or was left with, and that have not been waited for."""
+    try:
+        threads = os.listdir(f"/proc/{pid}/task")
+    except OSError:
+        return []
+    return [int(child) for thread in threads for child in _read(f"/proc/{pid}/task/{thread}/children").split()]
+
+
+def usage(keeper: int, template: int, most: int) -> tuple[int, int, list[int]]:
+    """(threads, KiB, processes) of what runs below the keeper, our own two left out; counts little beyond `most`."""
     threads = memory = 0
     found = []
-    for one in descendants(pid):
-        if one == pid:
+    for one in descendants(keeper):
+        if one in (keeper, template):
             continue
         text = _read(f"/proc/{one}/status")
         found.append(one)
@@ -76,37 +80,26 @@ def folder_size(folder: str) -> int:
     return total >> 1
 
 
-def inside(pid: int, number: int) -> int:
-    """The process that is `number` in the PID namespace of `pid`, by its number out here; 0 when it has ended."""
-    for one in descendants(pid):
-        numbers = re.search(rb"^NSpid:.*?(\d+)$", _read(f"/proc/{one}/status"), re.M)
-        if numbers is not None and int(numbers[1]) == number:
-            return one
-    return 0
-
-
 def kill_world(descriptor: int) -> None:
     """Ends the first process of a PID namespace, and with it, by the kernel's hand, every other."""
     with contextlib.suppress(ProcessLookupError, OSError):
         signal.pidfd_send_signal(descriptor, signal.SIGKILL)
 
 
-def kill_tree(pid: int, session: int) -> None:
-    """Without a PID namespace: stops, then kills what descends from `pid` or belongs to the program's session."""
+def kill_tree(pid: int) -> None:
+    """Without a PID namespace: stops, then kills what descends from `pid` or shares a session with one that does."""
+    sessions = {session for one in descendants(pid) if (session := _session(one))} - {_session(os.getpid())}
     for number in (signal.SIGSTOP, signal.SIGKILL):
-        for one in [*descendants(pid), *_of_session(session)]:
-            try:
-                if one != os.getpid():
-                    os.kill(one, number)
-            except (ProcessLookupError, PermissionError):
-                pass
+        for one in {*descendants(pid), *_of_sessions(sessions)}:
+            with contextlib.suppress(ProcessLookupError, PermissionError):
+                os.kill(one, number)
 
 
-def _of_session(session: int) -> list[int]:
-    found = []
-    for entry in Path("/proc").iterdir():
-        if entry.name.isdigit():
-            fields = _read(f"/proc/{entry.name}/stat").rpartition(b")")[2].split()
-            if len(fields) > 3 and int(fields[3]) == session:
-                found.append(int(entry.name))
-    return found
+def _session(pid: int) -> int:
+    fields = _read(f"/proc/{pid}/stat").rpartition(b")")[2].split()
+    return int(fields[3]) if len(fields) > 3 else 0
+
+
+def _of_sessions(sessions: set[int]) -> list[int]:
+    pids = [int(entry.name) for entry in Path("/proc").iterdir() if entry.name.isdigit()]
+    return [pid for pid in pids if _session(pid) in sessions]

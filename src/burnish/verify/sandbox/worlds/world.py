@@ -14,6 +14,7 @@ import json
 import math
 import os
 import select
+import signal
 import socket
 import struct
 import threading
@@ -24,17 +25,50 @@ from typing import Any
 from burnish.errors import WorkerError
 from burnish.protocols import Ran
 from burnish.verify.sandbox.worlds.request import Request
-from burnish.verify.sandbox.worlds.watch import exact_memory, folder_size, inside, kill_tree, kill_world, usage
+from burnish.verify.sandbox.worlds.watch import children, exact_memory, folder_size, kill_tree, kill_world, usage
 
 STARTUP = 30.0  # seconds from a request to the program's first instruction
 DRAIN = 3.0  # seconds for a killed world to be gone
 EVERY = 0.01  # seconds between two looks at what the program uses
 SEALS = fcntl.F_SEAL_SEAL | fcntl.F_SEAL_SHRINK | fcntl.F_SEAL_GROW | fcntl.F_SEAL_WRITE
-Send = Callable[[bytes, Sequence[int]], None]
 
 
 class Unstarted(Exception):
-    """The warden was gone before the program began; nothing ran."""
+    """The slot was gone before the program began; nothing ran."""
+
+
+class Slot:
+    """Our end of a place where programs run one after the other: its socket, and its keeper to end it by.
+
+    Args:
+        line: the socket of its keeper.
+        release: takes the slot back when it can be used again.
+        discard: called once when it cannot.
+    """
+
+    def __init__(
+        self, line: socket.socket, release: Callable[[Slot], None] | None, discard: Callable[[], None] | None = None
+    ) -> None:
+        self.line, self._release, self._discard = line, release, discard
+        self.pid = self.template = 0
+        self.pidfd = -1
+
+    def done(self, again: bool) -> None:
+        """After a program: back to the others, or away."""
+        if again and self._release is not None:
+            self._release(self)
+        else:
+            self.close()
+
+    def close(self) -> None:
+        """Its keeper, if it lives, ends when nobody holds the other end."""
+        self.line.close()
+        if self.pidfd >= 0:
+            os.close(self.pidfd)
+            self.pidfd = -1
+        discard, self._discard = self._discard, None
+        if discard is not None:
+            discard()
 
 
 def _sealed(parts: Sequence[bytes]) -> int:
@@ -50,74 +84,70 @@ def _sealed(parts: Sequence[bytes]) -> int:
 
 
 class World:
-    """A program from its start to its end. `run` watches in the calling thread; `begin` alone hands it over.
+    """A program from its start to its end.
 
     Args:
         request: what is to run.
-        send: hands a request and its descriptors to a warden.
+        slot: where.
         bare: the folder of a program that has no namespaces of its own, by which it could be ended or measured.
-        closing: called once when it is over.
     """
 
-    def __init__(
-        self, request: Request, send: Send, *, bare: str = "", closing: Callable[[], None] | None = None
-    ) -> None:
-        self.request, self.bare, self._closing = request, bare, closing
+    def __init__(self, request: Request, slot: Slot, *, bare: str = "") -> None:
+        self.request, self.slot, self.bare = request, slot, bare
         self.talk: socket.socket | None = None
-        self.pid = self.inner = 0
         self.limit = ""
         self.ended = threading.Event()
-        self._place = self._pidfd = -1
+        self._place = -1
         self._told: dict[str, Any] = {}
         self._files = bytearray()
         self._out, self._err = bytearray(), bytearray()
         self._streams: dict[int, bytearray] = {}
         self._killed_at = 0.0
+        self._over = False
         self._lock = threading.Lock()
-        self._send(send)
-
-    def _send(self, send: Send) -> None:
-        ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
-        ours.setsockopt(socket.SOL_SOCKET, socket.SO_PASSCRED, 1)
-        self._report = ours
-        given, kind = [_sealed(self.request.payload())], b"r"
-        for buffer in (self._out, self._err):
-            read, write = os.pipe()
-            self._streams[read] = buffer
-            given.append(write)
-        given.append(theirs.detach())
-        if self.request.stdin:
-            kind += b"i"
-            given.append(_sealed([self.request.stdin]))
-        if self.request.talks:
-            kind += b"t"
-            self.talk, other = socket.socketpair(socket.AF_UNIX, socket.SOCK_STREAM)
-            given.append(other.detach())
-        try:
-            send(kind, given)
-        except BaseException:
-            self._close()
-            raise
-        finally:
-            for descriptor in given:
-                os.close(descriptor)
 
     def begin(self) -> World:
-        """Waits until the program starts. Raises Unstarted, or WorkerError when the sandbox could not be closed."""
-        self._report.settimeout(STARTUP)
+        """Sends the request, waits until the program starts.
+
+        Raises:
+            Unstarted: nobody was there.
+            WorkerError: the sandbox could not be closed.
+        """
         try:
-            kind = self._hear()
-        except TimeoutError:
+            self._send()
+            self.slot.line.settimeout(STARTUP)
+            while (kind := self._hear()) == "H":
+                pass
+        except (TimeoutError, OSError):
             kind = ""
         if kind != "S":
             self._close()
             if kind == "E":
                 raise WorkerError(_fault(self._told))
             raise Unstarted
-        self._report.setblocking(False)
+        self.slot.line.setblocking(False)
         self.began = time.monotonic()
         self.deadline = self.began + self.request.limits.seconds
         return self
+
+    def _send(self) -> None:
+        given, kind = [_sealed(self.request.payload())], b"r"
+        try:
+            for buffer in (self._out, self._err):
+                read, write = os.pipe()
+                self._streams[read] = buffer
+                given.append(write)
+            if self.request.stdin:
+                kind += b"i"
+                given.append(_sealed([self.request.stdin]))
+            if self.request.talks:
+                kind += b"t"
+                self.talk, other = socket.socketpair(socket.AF_UNIX, socket.SOCK_STREAM)
+                given.append(other.detach())
+            socket.send_fds(self.slot.line, [kind], given)
+        finally:
+            for descriptor in given:
+                os.close(descriptor)
 
     def run(self) -> Ran:
         """Watches until nothing is left, and says what was."""
@@ -125,7 +155,8 @@ class World:
             self._watch()
         finally:
             self._fair = bool(self._told or self._killed_at)
-            self.kill("")
+            if not self._told:
+                self.kill("")
             self._close()
             self.seconds = time.monotonic() - self.began
             self.ended.set()
@@ -134,23 +165,24 @@ class World:
     def kill(self, limit: str) -> None:
         """Ends the world; the first limit named stays. Safe from any thread, and when it has ended."""
         with self._lock:
-            if self._killed_at or self._pidfd < 0:
+            if self._killed_at or self._over:
                 return
             self._killed_at, self.limit = time.monotonic(), limit
             if self.bare and not self._told:
-                kill_tree(self.pid, self.inner)
-            kill_world(self._pidfd)
+                kill_tree(self.slot.pid)
+            kill_world(self.slot.pidfd)
 
     def signal(self, number: int) -> None:
         """A signal for the program's own process."""
         with self._lock:
-            if self._pidfd >= 0 and (pid := inside(self.pid, self.inner)):
-                with contextlib.suppress(OSError):
-                    os.kill(pid, number)
+            if not self._over:
+                for pid in children(self.slot.template):  # it has but one
+                    with contextlib.suppress(OSError):
+                        os.kill(pid, number)
 
     def _watch(self) -> None:
         poller = select.poll()
-        waiting = {*self._streams, self._report.fileno()}
+        waiting = {*self._streams, self.slot.line.fileno()}
         for descriptor in waiting:
             poller.register(descriptor, select.POLLIN)
         look = self.began + EVERY
@@ -169,7 +201,7 @@ class World:
                     look = time.monotonic() + EVERY
                 until = min(self.deadline, look)
             for descriptor, _ in poller.poll(max(0, math.ceil(1000 * (until - now)))):
-                over = self._read(descriptor) if descriptor in self._streams else self._hear() == ""
+                over = self._read(descriptor) if descriptor in self._streams else self._hear() in ("", "Z")
                 if over:
                     poller.unregister(descriptor)
                     waiting.discard(descriptor)
@@ -177,7 +209,7 @@ class World:
     def _look(self) -> str:
         """The limit that is broken right now, or an empty string."""
         limits = self.request.limits
-        threads, memory, processes = usage(self.pid, limits.processes)
+        threads, memory, processes = usage(self.slot.pid, self.slot.template, limits.processes)
         if threads > limits.processes:
             return "processes"
         if self.bare:
@@ -201,42 +233,43 @@ class World:
         return not data
 
     def _hear(self) -> str:
-        """One message of the warden: its kind, or an empty string at the end."""
-        size = socket.CMSG_SPACE(12) + socket.CMSG_SPACE(4)
+        """One message of the keeper: its kind, Z when the report is whole, or an empty string at the end."""
+        size = socket.CMSG_SPACE(12) + socket.CMSG_SPACE(8)
         try:
-            data, ancillary, _, _ = self._report.recvmsg((1 << 16) + 1, size, socket.MSG_CMSG_CLOEXEC)
+            data, ancillary, _, _ = self.slot.line.recvmsg((1 << 16) + 1, size, socket.MSG_CMSG_CLOEXEC)
         except ConnectionError:
             return ""
-        kind, body = data[:1], data[1:]
+        kind, body, descriptors, sender = data[:1], data[1:], array.array("i"), 0
         for level, name, value in ancillary:
             if level == socket.SOL_SOCKET and name == socket.SCM_RIGHTS:
-                (self._place,) = array.array("i", value[:4])
-            elif level == socket.SOL_SOCKET and name == socket.SCM_CREDENTIALS and kind == b"S":
-                self.pid = struct.unpack("3i", value)[0]
-        if kind == b"S":
-            self.inner = struct.unpack("=i", body)[0]
-            self._pidfd = os.pidfd_open(self.pid)
+                descriptors.frombytes(value[: len(value) - len(value) % 4])
+            elif level == socket.SOL_SOCKET and name == socket.SCM_CREDENTIALS:
+                sender = struct.unpack("3i", value)[0]  # the kernel's word, in our own numbers
+        if kind == b"H":
+            self.slot.pid, (self.slot.pidfd,) = sender, descriptors
+            self.slot.template = next(iter(children(sender)), 0)
+        elif kind == b"S":
+            (self._place,) = descriptors
         elif kind == b"D":
             self._told = {**json.loads(body), **self._told}  # a fault stays
+            return "D" if self._told.get("files") else "Z"
         elif kind == b"F":
             self._files += body
         elif kind == b"E":
             self._told = {"fault": body.decode("utf-8", "replace")}
-        return kind.decode()
+        return kind.decode() or ""
 
     def _close(self) -> None:
         with self._lock:
-            self._report.close()
+            self._over = True
             if self.talk is not None:
                 self.talk.close()
-            for descriptor in (*self._streams, self._place, self._pidfd):
+            for descriptor in (*self._streams, self._place):
                 if descriptor >= 0:
                     os.close(descriptor)
             self._streams.clear()
-            self._place = self._pidfd = -1
-            closing, self._closing = self._closing, None
-        if closing is not None:
-            closing()
+            self._place = -1
+        self.slot.done(again=bool(self._told.get("again")) and not self._killed_at)
 
     def _ran(self) -> Ran:
         told, limits = self._told, self.request.limits
@@ -247,6 +280,7 @@ class World:
         status = told.get("status", -9)
         if not self.limit and status:
             full = told.get("full", False)
+            full = full or status == -signal.SIGXFSZ
             self.limit = "disk" if full else "memory" if told.get("peak", 0) > limits.memory_mib << 10 else ""
         files, at = {}, 0
         for name, size in told.get("files", ()):
