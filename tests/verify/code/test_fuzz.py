@@ -18,14 +18,17 @@ from burnish.verify.code import KINDS, candidate_of, humaneval_suite, mbpp_suite
 Rows = Callable[[str], list[dict[str, Any]]]
 SECONDS = 0.5
 PIECES = (
-    "while True: pass\n", "import os, sys\n", "sys.exit(0)\n", "os._exit(0)\n", "```", "```python\n", "\n\n", "    ", "\t",
-    "return ", "yield ", "raise ", "assert ", "lambda: ", "global x\n", "del ", "print(", ")", "(", "]", "[", ":", "'",
-    "\"\"\"", "\\", "\x00", "\ud800", "é", "10**9", "-1", "0", "None", "True", "not ", "self", "exec('1')\n", "async ",
-    "for i in iter(int, 1): ", "__import__('os').abort()\n", "await ", "class A:\n", "@A\n", "def ", "\r", "\f", "#",
-    "# -*- coding: utf-7 -*-\n",
+    'while True: pass\n', 'import os, sys\n', 'sys.exit(0)\n', 'os._exit(0)\n', '```', '```python\n', '\n\n',
+    '    ', '\t', 'return ', 'yield ', 'raise ', 'assert ', 'lambda: ', 'global x\n', 'del ', 'print(', ')',
+    '(', ']', '[', ':', "'", '"""', '\\', '\x00', '\ud800', 'é', '10**9', '-1', '0', 'None', 'True', 'not ',
+    'self', "exec('1')\n", 'async ', 'for i in iter(int, 1): ', "__import__('os').abort()\n", 'await ',
+    'class A:\n', '@A\n', 'def ', '\r', '\x0c', '#', '# -*- coding: utf-7 -*-\n',
 )  # fmt: skip
-SWAPS = (("<", ">="), (">", "<"), ("==", "!="), ("+", "-"), ("-", "+"), ("*", "**"), ("and", "or"), ("0", "1"), ("1", "2"),
-         ("range", "len"), ("return", "yield"), ("return", "print"), ("if ", "while "), ("True", "0"), ("in ", "not in "))  # fmt: skip
+SWAPS = (
+    ('<', '>='), ('>', '<'), ('==', '!='), ('+', '-'), ('-', '+'), ('*', '**'), ('and', 'or'), ('0', '1'),
+    ('1', '2'), ('range', 'len'), ('return', 'yield'), ('return', 'print'), ('if ', 'while '), ('True', '0'),
+    ('in ', 'not in '),
+)  # fmt: skip
 
 
 def changed(text: str, rng: random.Random) -> str:

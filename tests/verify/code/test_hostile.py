@@ -74,3 +74,21 @@ def test_no_false_pass(executor: Executor, which: str, mode: str) -> None:
     outcome = run_suite(executor, CANDIDATES[which] + "\n" + REST, SUITES[mode])
     assert outcome.passed is not True, outcome
     assert time.monotonic() - begun < SECONDS + 4, outcome
+
+
+def test_no_reply_makes_the_host_work_for_long(executor: Executor) -> None:
+    """Values that cost the reader far more than the writer: fractions, collisions, depth, length."""
+    head = "import __main__\ndef f(n):\n    __main__.answer("
+    replies = (
+        "'[\"return\",[\"F\",\"0x' + '7' * 3000000 + '\",\"0x' + '3' * 3000001 + '\"]]'",
+        "'[\"return\",[\"s\",' + ','.join('[\"i\",\"%x\"]' % (i * ((1 << 61) - 1)) for i in range(1, 100000)) + ']]'",
+        "'[\"return\",' + '[\"t\",' * 200000 + '1' + ']' * 200001",
+        "'[\"return\",[\"i\",\"0x' + 'f' * 7000000 + '\"]]'",
+        '\'["return",["D","1E+999999999999999999"]]\'',
+        '\'["return",["r","0x0","0x\' + \'f\' * 1000000 + \'","0x1"]]\'',
+        "'[\"return\",\"' + 'a' * 9000000 + '\"]'",
+    )
+    for reply in replies:
+        begun = time.monotonic()
+        outcome = run_suite(executor, head + reply + ")\n    return 0", SUITES["plain"])
+        assert outcome.passed is False and time.monotonic() - begun < SECONDS + 3, (reply[:40], outcome)

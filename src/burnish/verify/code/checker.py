@@ -11,7 +11,7 @@ from burnish.records import Prompt, Response
 from burnish.verify.code.apart import run_apart
 from burnish.verify.code.extract import extract_code, whole_program
 from burnish.verify.code.languages import ALIASES, run_compiled, run_exchanges
-from burnish.verify.code.lint import lint
+from burnish.verify.code.lint import syntax_error
 from burnish.verify.code.outcome import UNSCORED, Outcome, failed
 from burnish.verify.code.suite import Suite, read_suite
 from burnish.verify.code.together import needs_together, run_together
@@ -41,10 +41,10 @@ def run_suite(
     """
     python = ALIASES.get(suite.language, suite.language) == "python"
     if python:
-        wrong = [finding for finding in lint(code) if finding.kind == "syntax"]
-        if wrong:
+        wrong = syntax_error(code)
+        if wrong is not None:
             asked = len(suite.tests) + len(suite.exchanges)
-            return failed("syntax", str(wrong[0]), asked=asked, mode="static")
+            return failed("syntax", str(wrong), asked=asked, mode="static")
     parts = []
     if suite.tests:
         if python:

@@ -12,7 +12,7 @@ import symtable
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from burnish.verify.code.extract import CANDIDATE, LONGEST
+from burnish.verify.code.extract import CANDIDATE, LONGEST, parsed
 
 ALWAYS = frozenset(dir(builtins)) | {
     "__name__", "__file__", "__doc__", "__builtins__", "__spec__", "__loader__", "__package__", "__annotations__",
@@ -32,19 +32,30 @@ class Finding:
         return f"line {self.line}: {self.message}" if self.line else self.message
 
 
+def syntax_error(code: str) -> Finding | None:
+    """What keeps a Python program from being compiled, or None. Never raises."""
+    if len(code) > LONGEST:
+        return Finding(kind="syntax", line=0, message=f"{len(code)} characters; at most {LONGEST} are read")
+    try:
+        compile(code, CANDIDATE, "exec", dont_inherit=True)
+    except SyntaxError as error:
+        return Finding(kind="syntax", line=error.lineno or 0, message=f"{type(error).__name__}: {error.msg}")
+    except (ValueError, RecursionError, MemoryError, OverflowError) as error:
+        return Finding(kind="syntax", line=0, message=f"{type(error).__name__}: {error}")
+    return None
+
+
 def lint(code: str) -> list[Finding]:
     """What is wrong with a Python program without running it, errors first. Never raises."""
-    if len(code) > LONGEST:
-        return [Finding(kind="syntax", line=0, message=f"{len(code)} characters; at most {LONGEST} are read")]
+    wrong = syntax_error(code)
+    if wrong is not None:
+        return [wrong]
     try:
-        tree = ast.parse(code, CANDIDATE)
-        compile(tree, CANDIDATE, "exec")
-        table = symtable.symtable(code, CANDIDATE, "exec")
-    except SyntaxError as error:
-        return [Finding(kind="syntax", line=error.lineno or 0, message=f"{type(error).__name__}: {error.msg}")]
-    except (ValueError, RecursionError, MemoryError, OverflowError) as error:
+        tree, table = parsed(code), symtable.symtable(code, CANDIDATE, "exec")
+        found = (*_names(tree, table), *_style(tree))
+    except (SyntaxError, ValueError, RecursionError, MemoryError, OverflowError) as error:
         return [Finding(kind="syntax", line=0, message=f"{type(error).__name__}: {error}")]
-    return sorted((*_names(tree, table), *_style(tree)), key=lambda f: (f.kind == "style", f.line, f.message))
+    return sorted(found, key=lambda f: (f.kind == "style", f.line, f.message))
 
 
 def errors(code: str) -> list[Finding]:

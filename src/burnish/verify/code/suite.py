@@ -12,11 +12,13 @@ import json
 import symtable
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from functools import lru_cache
 from typing import Any
 
 from burnish.errors import DataError
 from burnish.verify.code.extract import CANDIDATE, parsed
 
+SUITES = 2048  # whose tests are kept read: many candidates share one
 SECONDS = 5.0  # ASSUMED for all tests of a candidate; AutoIF's released code uses 5 s a call (arXiv:2406.13542)
 FIELDS = ("language", "tests", "entry_point", "setup", "stdin_tests", "seconds", "given", "names", "prefix")
 
@@ -233,7 +235,8 @@ def _case(test: ast.expr, names: Mapping[str, str]) -> Case | None:
     return None
 
 
-def literal_cases(suite: Suite) -> list[list[Case]] | None:
+@lru_cache(maxsize=SUITES)
+def literal_cases(suite: Suite) -> tuple[tuple[Case, ...], ...] | None:
     """For each test its cases in their order, or None when one of them is more than literal asserts about calls."""
     if suite.setup.strip():
         return None
@@ -255,8 +258,8 @@ def literal_cases(suite: Suite) -> list[list[Case]] | None:
             cases.append(case)
         if not cases:
             return None
-        found.append(cases)
-    return found
+        found.append(tuple(cases))
+    return tuple(found)
 
 
 def _check_body(body: list[ast.stmt], names: dict[str, str], entry: str) -> list[ast.stmt] | None:

@@ -14,6 +14,7 @@ import secrets
 import time
 from collections.abc import Iterator
 from dataclasses import replace
+from functools import lru_cache
 
 from burnish.protocols import Executor, Limits
 from burnish.verify.code.apart import Ended, Program, failure, message_of, sandbox_limits
@@ -21,7 +22,7 @@ from burnish.verify.code.extract import parsed
 from burnish.verify.code.inside import program
 from burnish.verify.code.inside.plain import to_text
 from burnish.verify.code.outcome import UNSCORED, Outcome, Result, error_class, failed
-from burnish.verify.code.suite import Suite
+from burnish.verify.code.suite import SUITES, Suite
 
 MODULES = frozenset(
     [
@@ -234,6 +235,7 @@ class _Rewrite(ast.NodeTransformer):
         return ast.Assert(test=called, msg=node.msg)
 
 
+@lru_cache(maxsize=SUITES)
 def needs_together(suite: Suite) -> bool:
     """Whether the tests use a name of the candidate as only its own interpreter can: as a base class, or as a class."""
     names = set(suite.names)

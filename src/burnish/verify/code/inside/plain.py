@@ -19,6 +19,7 @@ BIG = 1 << 53
 # Hashes of whole numbers repeat with this period: a large set of far larger ones can be made to collide on purpose.
 PERIOD = (1 << 61) - 1
 MANY = 1000
+LONG = 20_000  # ASSUMED: hexadecimal digits of a fraction
 
 BASES = (bool, int, float, complex, str, bytes, bytearray, list, tuple, set, frozenset, dict)
 ROWS = {list: "l", tuple: "t", set: "s", frozenset: "z"}
@@ -121,6 +122,8 @@ def _value(tag, rest):
     if tag == "F":
         from fractions import Fraction
 
+        if len(rest[0]) + len(rest[1]) > LONG:  # bringing such a one to lowest terms takes minutes
+            raise Malformed("a very long fraction")
         return Fraction(int(rest[0], 16), int(rest[1], 16))
     if tag == "D":
         from decimal import Decimal
