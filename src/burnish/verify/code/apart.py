@@ -18,7 +18,7 @@ from typing import Any
 
 from burnish.errors import WorkerError
 from burnish.protocols import Conversation, Executor, Limits, Ran
-from burnish.verify.code.inside import program
+from burnish.verify.code.inside import begin
 from burnish.verify.code.inside.plain import Malformed, from_text, pack, to_text, unpack
 from burnish.verify.code.outcome import UNSCORED, Outcome, Result, ended_class, error_class
 from burnish.verify.code.suite import Case, Suite, literal_cases
@@ -90,13 +90,9 @@ def start_candidate(
         WorkerError: the sandbox could not start it, before any of the candidate's code ran.
         Ended: the candidate's top level ended it.
     """
-    talk = executor.start(program("candidate"), limits=sandbox_limits(limits))
+    talk = begin(executor, "candidate", limits=sandbox_limits(limits))
     candidate = Program(talk=talk, until=time.monotonic() + limits.seconds)
     try:
-        talk.ask(
-            to_text(["printed"]), seconds=SPARE
-        )  # the sandbox's own failures end here, and are not the candidate's
-        candidate.until = time.monotonic() + limits.seconds
         return candidate, message_of(candidate.ask(to_text(["load", code, list(names)])))
     except BaseException:
         candidate.stop()
@@ -201,7 +197,7 @@ def _done(message: Sequence[Any]) -> Result:
 def _open_pair(
     executor: Executor, suite: Suite, candidate: Program, loaded: Mapping[str, Any], limits: Limits
 ) -> _Pair:
-    talk = executor.start(program("tester"), limits=sandbox_limits(limits))
+    talk = begin(executor, "tester", limits=sandbox_limits(limits))
     tests = Program(talk=talk, until=candidate.until + 0.25)
     lacking = [name for name in suite.names if name not in loaded]
     pair = _Pair(candidate=candidate, tests=tests)

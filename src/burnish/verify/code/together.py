@@ -19,7 +19,7 @@ from functools import lru_cache
 from burnish.protocols import Executor, Limits
 from burnish.verify.code.apart import Ended, Program, failure, message_of, sandbox_limits
 from burnish.verify.code.extract import parsed
-from burnish.verify.code.inside import program
+from burnish.verify.code.inside import begin
 from burnish.verify.code.inside.plain import to_text
 from burnish.verify.code.outcome import UNSCORED, Outcome, Result, error_class, failed
 from burnish.verify.code.suite import SUITES, Suite
@@ -265,7 +265,7 @@ def run_together(executor: Executor, code: str, suite: Suite, *, limits: Limits 
         told = f"its tests need the same interpreter, which no code may share that {why}"
         return failed(UNSCORED, told, asked=asked, mode="together")
     limits = replace(limits or Limits(), seconds=suite.seconds)
-    talk = executor.start(program("together"), limits=sandbox_limits(limits))
+    talk = begin(executor, "together", limits=sandbox_limits(limits))
     running = Program(talk=talk, until=time.monotonic() + suite.seconds)
     secret = secrets.token_hex(16)
     results: list[Result] = []

@@ -1,7 +1,8 @@
 """Programs that run inside the sandbox, as text: the side of the candidate and the side of the tests.
 
-`program` joins the text of one of them with what it needs, because the sandbox does not hold this package. Compiling it
-costs more than all the rest of a check, so it goes as compiled code, with its text beside it for another Python.
+The sandbox does not hold this package, so `begin` starts a stub and sends it the program, joined of its parts.
+Compiling it there would cost more than all the rest of a check: it goes as compiled code, and as text to another
+Python.
 """
 
 from __future__ import annotations
@@ -11,16 +12,28 @@ import marshal
 from functools import cache
 from importlib import resources
 
+from burnish.errors import WorkerError
+from burnish.protocols import Conversation, Executor, Limits
+
 PARTS = {
     "candidate": ("plain", "peer", "candidate"),
     "tester": ("plain", "peer", "tester"),
     "together": ("plain", "together"),
 }
-_FRAME = """import marshal
-from importlib._bootstrap_external import MAGIC_NUMBER
-exec(marshal.loads({code!r}) if MAGIC_NUMBER == {magic!r} else compile({text!r}, "<burnish>", "exec"))
-del marshal, MAGIC_NUMBER
-serve(ask, answer)
+STARTING = 30.0  # seconds for the sandbox to start a program of ours, before anything foreign is in it
+_STUB = """from importlib._bootstrap_external import MAGIC_NUMBER
+from marshal import loads
+ask()
+answer(MAGIC_NUMBER.hex())
+program = ask()
+exec(loads(program.encode("latin-1")) if program[0] != "#" else compile(program, "<burnish>", "exec"))
+del program, loads, MAGIC_NUMBER
+answer("ready")
+try:
+    serve(ask, answer)
+except SystemExit:  # nobody asks any more
+    from posix import _exit
+    _exit(0)
 """
 
 
@@ -30,8 +43,25 @@ def _body(module: str) -> str:
 
 
 @cache
-def program(name: str) -> str:
-    """The text of one program of `PARTS`, to be given to `Executor.start`; it talks by `ask()` and `answer(text)`."""
-    text = "\n".join(_body(part) for part in PARTS[name])
+def program(name: str) -> tuple[str, str]:
+    """One program of `PARTS` as compiled code (bytes as latin-1) and as text."""
+    text = "# " + name + "\n" + "\n".join(_body(part) for part in PARTS[name])
     code = marshal.dumps(compile(text, "<burnish>", "exec", dont_inherit=True, optimize=2))
-    return _FRAME.format(code=code, magic=importlib.util.MAGIC_NUMBER, text=text)
+    return code.decode("latin-1"), text
+
+
+def begin(executor: Executor, name: str, *, limits: Limits) -> Conversation:
+    """A program of `PARTS` under way, waiting for its first message; nothing foreign is in it yet.
+
+    Raises:
+        WorkerError: the sandbox could not start it.
+    """
+    talk, (code, text) = executor.start(_STUB, limits=limits), program(name)
+    try:
+        same = talk.ask("", seconds=STARTING).strip() == importlib.util.MAGIC_NUMBER.hex()
+        if (told := talk.ask(code if same else text, seconds=STARTING).strip()) != "ready":
+            raise WorkerError(f"the sandbox did not start the {name} program: {told[:200]}")
+    except BaseException:
+        talk.stop()
+        raise
+    return talk
