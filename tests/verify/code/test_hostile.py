@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from burnish.protocols import Executor
+from burnish.protocols import Executor, Limits
 from burnish.verify.code import Suite, run_suite
 
 SECONDS = 0.8
@@ -95,3 +95,17 @@ def test_no_reply_makes_the_host_work_for_long(executor: Executor) -> None:
         begun = time.monotonic()
         outcome = run_suite(executor, head + reply + ")\n    return 0", SUITES["plain"])
         assert outcome.passed is False and time.monotonic() - begun < SECONDS + 3, (reply[:40], outcome)
+
+
+def test_they_fool_a_checker_that_trusts_the_exit_status(executor: Executor) -> None:
+    """The control: run in one program with the tests, many of them pass."""
+    tests = "\n".join(SUITES["plain"].tests)
+    fooled = [
+        which
+        for which, code in CANDIDATES.items()
+        if not which.startswith(("endless", "deaf", "swallows", "monstrous", "forged", "memory", "killing"))
+        and executor.run(f"{code}\n{REST}\n{tests}", limits=Limits(seconds=SECONDS)).status == 0
+    ]
+    assert len(fooled) >= 12 and {"poisoned object", "sys.exit(0)", "os._exit(0)", "reads frames"} <= set(fooled), (
+        fooled
+    )
