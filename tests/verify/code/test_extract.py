@@ -3,11 +3,14 @@
 # ruff: noqa: E501
 from __future__ import annotations
 
+from concurrent.futures import ThreadPoolExecutor
+
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from burnish.verify.code import extract_code, fenced_blocks, lint, whole_program
+from burnish.verify.code.extract import parsed
 from burnish.verify.code.lint import errors
 
 F = "def f(x):\n    return x\n"
@@ -108,6 +111,12 @@ def test_extraction_and_lint_take_anything(reply: str) -> None:
 )  # fmt: skip
 def test_monstrous_code_is_a_finding_or_nothing(code: str) -> None:
     assert all(finding.kind in ("syntax", "name", "style") for finding in lint(code))
+
+
+def test_programs_are_parsed_in_threads() -> None:
+    code = "\n".join(f"x{n} = [{n}, (1, 2, {{3: 4}}), lambda a, b=1: (a if b else -a)]" for n in range(300))
+    with ThreadPoolExecutor(4) as pool:
+        assert all(len(tree.body) == 300 for tree in pool.map(parsed, [code] * 60))
 
 
 @pytest.mark.parametrize(

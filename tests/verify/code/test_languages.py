@@ -75,7 +75,7 @@ def problems(rows: Rows) -> Callable[[str], dict[str, dict[str, Any]]]:
 def test_multipl_e(executor: Executor, problems: Any, language: str) -> None:
     """Right bodies pass; an empty one fails; without the compiler it is unscored and says what to install."""
     found = problems(language)
-    for name, body in list(SOLUTIONS[language].items())[: 3 if language == "cpp" else None]:
+    for name, body in list(SOLUTIONS[language].items())[: 2 if language in ("cpp", "java") else None]:
         suite = multipl_e_suite(found[name], seconds=10.0)
         outcome = run_suite(executor, suite.prefix + body, suite)
         if _lacks(language):
@@ -90,11 +90,12 @@ def test_multipl_e(executor: Executor, problems: Any, language: str) -> None:
 
 
 @pytest.mark.slow
-def test_more_of_multipl_e_in_cpp(executor: Executor, problems: Any) -> None:
-    if why := _lacks("cpp"):
+@pytest.mark.parametrize("language", ["cpp", "java"])
+def test_more_of_multipl_e(executor: Executor, problems: Any, language: str) -> None:
+    if why := _lacks(language):
         pytest.skip(why)
-    for name, body in list(SOLUTIONS["cpp"].items())[3:]:
-        suite = multipl_e_suite(problems("cpp")[name], seconds=10.0)
+    for name, body in list(SOLUTIONS[language].items())[2:]:
+        suite = multipl_e_suite(problems(language)[name], seconds=10.0)
         assert run_suite(executor, suite.prefix + body, suite).passed is True, name
 
 
@@ -177,7 +178,7 @@ HOSTILE = {
 }  # fmt: skip
 
 
-QUICK = {"cpp": 6, "java": 5, "js": 100}  # how many are tried by default; each C++ one compiles a large header
+QUICK = {"cpp": 4, "java": 3, "js": 100}  # how many are tried by default; each C++ one compiles a large header
 
 
 @pytest.mark.slow

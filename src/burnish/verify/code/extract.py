@@ -12,6 +12,7 @@ import warnings
 from dataclasses import dataclass
 
 LONGEST = 200_000  # ASSUMED: characters of a reply's code; more is no answer
+TRIES = 20
 NAMES = {
     "python": ("python", "py", "python3", "py3", "ipython", "python-repl"),
     "cpp": ("cpp", "c++", "cc", "cxx", "c"),
@@ -71,7 +72,16 @@ def _cut(code: str, indent: int) -> str:
 
 
 def parsed(code: str) -> ast.Module:
-    """The tree of a program that others wrote. Raises what `ast.parse` does."""
+    """The tree of a program that others wrote. Raises what `ast.parse` does.
+
+    CPython 3.11 keeps the depth of the tree that it builds in one place for all threads, and gives a SystemError when
+    two threads build at once (python/cpython#106905); another try is all it takes.
+    """
+    for _ in range(TRIES):
+        try:
+            return ast.parse(code, CANDIDATE)
+        except SystemError:
+            continue
     return ast.parse(code, CANDIDATE)
 
 
@@ -80,7 +90,7 @@ def parses(code: str) -> bool:
     if len(code) > LONGEST:
         return False
     try:
-        parsed(code)
+        compile(code, CANDIDATE, "exec", dont_inherit=True)
     except (SyntaxError, ValueError, RecursionError, MemoryError, OverflowError):
         return False
     return True
