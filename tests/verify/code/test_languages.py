@@ -178,7 +178,7 @@ HOSTILE = {
 }  # fmt: skip
 
 
-QUICK = {"cpp": 4, "java": 3, "js": 100}  # how many are tried by default; each C++ one compiles a large header
+QUICK = {"cpp": 3, "java": 3, "js": 100}  # how many are tried by default; each C++ one compiles a large header
 
 
 @pytest.mark.slow
