@@ -3,6 +3,7 @@
 `ends` lists what is allowed: the name of a limit, an exit status, or `held`: status 0 and the one word `held`, printed
 when every attempt was refused. An attempt that succeeds prints ESCAPED. `{SECRET}` is a file of the host.
 """
+# ruff: noqa: E501 - a table: one program a row
 
 from __future__ import annotations
 
@@ -226,12 +227,23 @@ SIGNALS = [
     _py("generator_of_exits", 0, "import atexit\natexit.register(os._exit, 0)\nraise ValueError"),
 ]  # fmt: skip
 
+VISIBLE = (
+    "PATH",
+    "HOME",
+    "TMPDIR",
+    "LANG",
+    "LC_ALL",
+    "PYTHONHASHSEED",
+    "PYTHONDONTWRITEBYTECODE",
+    "GOCACHE",
+    "GOFLAGS",
+    "PWD",
+)
 LOOKING = [
     _py("secrets_of_the_environment", "held", """
-names = [n for n in os.environ if n not in %r]
+names = [n for n in os.environ if n not in VISIBLE]
 held(*[(lambda n=n: n) for n in names], lambda: os.environ['BURNISH_SECRET'])
-""" % (["PATH", "HOME", "TMPDIR", "LANG", "LC_ALL", "PYTHONHASHSEED", "PYTHONDONTWRITEBYTECODE", "GOCACHE", "GOFLAGS",
-        "PWD", "MPLBACKEND"],), once=True),
+""".replace("VISIBLE", repr(VISIBLE)), once=True),
     _py("files_of_the_host", "held", """
 held(read('{SECRET}'), *[read(p) for p in ('/etc/shadow', '/etc/passwd', '/root/.bashrc', '/root/.ssh/id_rsa',
      '/etc/hostname', '/etc/ssh/ssh_host_rsa_key', '/var/log/syslog', '/run/docker.sock', '/boot/vmlinuz')],

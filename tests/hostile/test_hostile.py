@@ -178,7 +178,9 @@ def test_kept_files_are_files(tmp_path: Path, secret: Path) -> None:
         "second",
     ]
     began = time.monotonic()
-    result = Bubblewrap().command(["sh", "-c", script], keep=[*names, "shut"], limits=Limits(seconds=3.0, disk_mib=4))
+    result = Bubblewrap().command(
+        ["sh", "-c", script], keep=[*names, "large", "second"], limits=Limits(seconds=3.0, disk_mib=4)
+    )
     assert time.monotonic() - began < 3.0
     assert {name: data for name, data in result.files.items() if name != "large"} == {
         "folder/file": b"in\n",

@@ -123,7 +123,7 @@ class Keeper:
             os._exit(0)
         told = json.loads(said) if said else {"status": -9, "peak": 0}  # it ended the template: that is its own end
         with self.as_user():
-            self.end_others(whole=not said)
+            told["left"] = self.end_others(whole=not said)
             use = os.fstatvfs(place)
             told["full"] = self.mode != "bare" and (use.f_bfree == 0 or use.f_ffree == 0)
             os.close(place)
@@ -147,18 +147,20 @@ class Keeper:
                 os.seteuid(0)
                 os.setegid(0)
 
-    def end_others(self, *, whole: bool) -> None:
-        """Ends what the program left running. The template goes with it unless nothing was left."""
+    def end_others(self, *, whole: bool) -> int:
+        """Ends what the program left running, and counts it. The template goes with it unless nothing was left."""
+        count = 0
         if self.mode != "bare" and not whole:
             while (ended := os.waitpid(-1, os.WNOHANG)[0]) and ended != self.child:
                 pass  # orphans that have ended by themselves
-            left = {name for name in os.listdir("/proc") if name.isdigit()}
-            if left <= {"1", str(self.child)}:
-                return
+            count = len({name for name in os.listdir("/proc") if name.isdigit()} - {"1", str(self.child)})
+            if not count:
+                return 0
             self.template.close()
         self.end_all()
         if self.mode == "warm":
             self.mode = "spent"
+        return count
 
     def end_all(self) -> None:
         while True:
