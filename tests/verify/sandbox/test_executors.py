@@ -140,6 +140,7 @@ def test_an_interrupt_is_a_keyboard_interrupt(executor: Executor) -> None:
         ({"../x": b""}, Limits(), "../x"),
         ({"/etc/x": b""}, Limits(), "/etc/x"),
         ({"a//b": b""}, Limits(), "a//b"),
+        ({"a": b"", "a/b": b""}, Limits(), "'a' is also the folder"),
         ({"x": bytes(2 << 20)}, Limits(disk_mib=1), "disk_mib=1"),
         ({}, Limits(seconds=0.0), "seconds is 0.0"),
         ({}, Limits(memory_mib=-1), "memory_mib is -1"),
