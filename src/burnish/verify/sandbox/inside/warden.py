@@ -34,7 +34,7 @@ import program
 sys.path.pop(0)
 PIECE = 1 << 16
 USER = 1000
-SPARE = 9  # processes above the limit that the kernel allows, so that the watch outside sees the limit broken
+SPARE = 64  # processes above the limit that the kernel allows: the watch outside sees the limit broken before it is met
 IGNORED = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGQUIT, signal.SIGUSR1, signal.SIGUSR2)
 
 
