@@ -24,6 +24,7 @@ from burnish.verify.sandbox import Bubblewrap, probe
 
 DATA = Path(os.environ.get("BURNISH_DATA", Path(__file__).resolve().parents[2] / "shared" / "data"))
 BAR = 5.0
+THREADS = 2 * (os.cpu_count() or 1)  # for both sides: a check waits for other processes while it runs
 LIMITS = Limits(seconds=3.0)
 # What one writes by hand: everything read-only, no network, private /tmp.
 PLAIN = ["bwrap", "--ro-bind", "/", "/", "--tmpfs", "/tmp", "--proc", "/proc", "--dev", "/dev", "--unshare-all",
@@ -73,7 +74,7 @@ def sandboxed(executor: Bubblewrap) -> Callable[[str], str]:
 
 def rate(check: Callable[[str], str], codes: Sequence[str]) -> tuple[float, list[str]]:
     """Checks a second, and what each ended as."""
-    with ThreadPoolExecutor(os.cpu_count() or 1) as pool:
+    with ThreadPoolExecutor(THREADS) as pool:
         began = time.perf_counter()
         ends = list(pool.map(check, codes))
         return len(codes) / (time.perf_counter() - began), ends

@@ -34,6 +34,7 @@ import program
 sys.path.pop(0)
 PIECE = 1 << 16
 USER = 1000
+LINE = 120  # the number of a template's line, above every descriptor that comes with a request
 SPARE = 64  # processes above the limit that the kernel allows: the watch outside sees the limit broken before it is met
 IGNORED = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGQUIT, signal.SIGUSR1, signal.SIGUSR2)
 
@@ -239,7 +240,15 @@ class Template:
         os._exit(0)
 
     def give_up(self) -> None:
-        """Another user, no capabilities, filtered system calls."""
+        """Descriptors and signals as a program finds them; another user, no capabilities, filtered system calls."""
+        high = fcntl.fcntl(self.line.detach(), fcntl.F_DUPFD_CLOEXEC, LINE)
+        os.dup2(os.open("/dev/null", os.O_RDONLY), 0)
+        os.closerange(3, high)  # so that what comes with a request has numbers between
+        os.closerange(high + 1, 65536)
+        self.line = socket.socket(fileno=high)
+        for number in IGNORED:
+            signal.signal(number, signal.SIG_DFL)
+        signal.signal(signal.SIGINT, signal.default_int_handler)
         if self.mode == "bare":
             return
         if os.getuid() == 0:
@@ -258,10 +267,16 @@ class Template:
 
     def become(self, kind: bytes, descriptors: list[int]) -> NoReturn:
         """The child turns into the program. The line is closed last, so that a fault on the way is no verdict."""
-        line = fcntl.fcntl(self.line.fileno(), fcntl.F_DUPFD_CLOEXEC, 120)
+        line = self.line.fileno()
         try:
             asked = self.unpack(descriptors[0])
-            talk = _arrange(kind, descriptors, line)
+            for number, one in enumerate(descriptors[1:3], 1):
+                os.dup2(one, number)
+            if b"i" in kind:
+                os.dup2(descriptors[3], 0)
+            talk = os.dup2(descriptors[-1], 3) if b"t" in kind else None
+            os.closerange(3 if talk is None else 4, LINE)
+            os.closerange(LINE + 1, 65536)
             os.chdir(os.path.join(self.root, "work"))
             os.setsid()
             for name, value in asked["limits"].items():
@@ -269,8 +284,6 @@ class Template:
                     linux.limit(name, value)
                 elif self.mode != "bare":
                     linux.limit(name, value + SPARE)
-            for number in (*IGNORED, signal.SIGCHLD, signal.SIGPIPE, signal.SIGXFSZ):
-                signal.signal(number, signal.SIG_DFL)
             linux.process(linux.DUMPABLE, 1)
         except BaseException as error:
             _fault(line, error)
@@ -278,9 +291,6 @@ class Template:
         os.close(line)
         if asked["argv"]:
             _exec(asked["argv"])
-        signal.signal(signal.SIGINT, signal.default_int_handler)
-        signal.signal(signal.SIGPIPE, signal.SIG_IGN)
-        signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
         program.execute(asked["code"], os.getcwd(), talk)
 
     def unpack(self, payload: int) -> dict[str, Any]:
@@ -306,19 +316,9 @@ class Template:
         return asked
 
 
-def _arrange(kind: bytes, descriptors: list[int], line: int) -> int | None:
-    """stdin, stdout, stderr and the socket of a conversation become 0 to 3; all but the line is closed."""
-    source = descriptors[3] if b"i" in kind else os.open("/dev/null", os.O_RDONLY)
-    wanted = [source, *descriptors[1:3], *(descriptors[-1:] if b"t" in kind else [])]
-    high = [fcntl.fcntl(one, fcntl.F_DUPFD_CLOEXEC, 100) for one in wanted]
-    for number, one in enumerate(high):
-        os.dup2(one, number)
-    os.closerange(len(wanted), line)
-    os.closerange(line + 1, 65536)
-    return 3 if b"t" in kind else None
-
-
 def _exec(argv: list[str]) -> NoReturn:
+    for number in (signal.SIGINT, signal.SIGPIPE, signal.SIGXFSZ):  # as a shell would start it
+        signal.signal(number, signal.SIG_DFL)
     try:
         os.execvp(argv[0], argv)
     except OSError as error:
