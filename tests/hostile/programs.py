@@ -3,6 +3,7 @@
 `ends` lists what is allowed: the name of a limit, an exit status, or `held`: status 0 and the one word `held`, printed
 when every attempt was refused. An attempt that succeeds prints ESCAPED. `{SECRET}` is a file of the host.
 """
+# ruff: noqa: E501 - a table: one program a row
 
 from __future__ import annotations
 
@@ -117,26 +118,26 @@ int main() { for (int i = 1; i < 32; i++) signal(i, SIG_IGN); for (;;) fork(); }
 ]  # fmt: skip
 
 MEMORY = [
-    _py("list_of_bytes", "memory", "held = []\nwhile True: held.append(bytearray(1 << 20))", once=True),
+    _py("list_of_bytes", "memory", "held = []\nwhile True: held.append(bytearray(1 << 20))", seconds=6.0, once=True),
     _py("one_huge_request", (1, "memory"), "bytearray(1 << 40)"),
-    _py("doubling_text", ("memory", 1), "text = 'x' * 1024\nwhile True: text += text"),
+    _py("doubling_text", ("memory", 1), "text = 'x' * 1024\nwhile True: text += text", seconds=6.0),
     _py("shared_mapping", "memory", """
 import mmap
 for i in range(4096):
     kept = globals().setdefault('kept', []); m = mmap.mmap(-1, 1 << 20); m.write(b'x' * (1 << 20)); kept.append(m)
-"""),
+""", seconds=6.0),
     _py("many_children", "memory", """
 for _ in range(8):
     if os.fork() == 0:
         held = bytearray(b'x' * (48 << 20)); time.sleep(99)
 time.sleep(99)
-""", once=True),
+""", seconds=6.0, once=True),
     _py("endless_list", "memory", "import itertools\nlist(itertools.count(1 << 40))", seconds=8.0),
     _py("deep_recursion", ("memory", -11, 1), "sys.setrecursionlimit(1 << 30)\ndef f(): return f()\nf()", seconds=8.0),
     _py("deep_parse", (1, -11, "memory", "output"), "eval('(' * 100000)"),
     _py("deep_repr", (1, -11, "memory", "time"), "x = []\nfor _ in range(1 << 20): x = [x]\nsys.setrecursionlimit(1 << 30)\nrepr(x)"),
     _py("file_system_counts_as_memory", "memory", "held = open('a', 'wb')\nwhile True: held.write(b'x' * 65536)",
-        memory=40, disk=64),
+        memory=40, disk=64, seconds=6.0),
     _py("shared_memory_object", (1, "disk"), "from multiprocessing import shared_memory\nshared_memory.SharedMemory('burnish_hostile', True, 1 << 30)"),
     _py("memory_without_a_process", "held", "held(lambda: os.memfd_create('x'), lambda: call('memfd_secret', 0))",
         once=True),
@@ -148,9 +149,9 @@ held(lambda: call('shmget', 0, 1 << 20, 0o1666), lambda: call('msgget', 0, 0o166
 #include <stdlib.h>
 #include <string.h>
 int main() { for (;;) { char *p = malloc(1 << 20); if (p) memset(p, 1, 1 << 20); } }
-""", seconds=4.0),
+""", seconds=8.0),
     _c("stack_in_c", -11, "int f(int n) { volatile char x[4096]; x[0] = n; return f(n + 1) + x[0]; } int main() { return f(0); }",
-       seconds=4.0),
+       seconds=8.0),
 ]  # fmt: skip
 
 DISK = [
@@ -226,12 +227,23 @@ SIGNALS = [
     _py("generator_of_exits", 0, "import atexit\natexit.register(os._exit, 0)\nraise ValueError"),
 ]  # fmt: skip
 
+VISIBLE = (
+    "PATH",
+    "HOME",
+    "TMPDIR",
+    "LANG",
+    "LC_ALL",
+    "PYTHONHASHSEED",
+    "PYTHONDONTWRITEBYTECODE",
+    "GOCACHE",
+    "GOFLAGS",
+    "PWD",
+)
 LOOKING = [
     _py("secrets_of_the_environment", "held", """
-names = [n for n in os.environ if n not in %r]
+names = [n for n in os.environ if n not in VISIBLE]
 held(*[(lambda n=n: n) for n in names], lambda: os.environ['BURNISH_SECRET'])
-""" % (["PATH", "HOME", "TMPDIR", "LANG", "LC_ALL", "PYTHONHASHSEED", "PYTHONDONTWRITEBYTECODE", "GOCACHE", "GOFLAGS",
-        "PWD", "MPLBACKEND"],), once=True),
+""".replace("VISIBLE", repr(VISIBLE)), once=True),
     _py("files_of_the_host", "held", """
 held(read('{SECRET}'), *[read(p) for p in ('/etc/shadow', '/etc/passwd', '/root/.bashrc', '/root/.ssh/id_rsa',
      '/etc/hostname', '/etc/ssh/ssh_host_rsa_key', '/var/log/syslog', '/run/docker.sock', '/boot/vmlinuz')],

@@ -178,7 +178,9 @@ def test_kept_files_are_files(tmp_path: Path, secret: Path) -> None:
         "second",
     ]
     began = time.monotonic()
-    result = Bubblewrap().command(["sh", "-c", script], keep=[*names, "shut"], limits=Limits(seconds=3.0, disk_mib=4))
+    result = Bubblewrap().command(
+        ["sh", "-c", script], keep=[*names, "large", "second"], limits=Limits(seconds=3.0, disk_mib=4)
+    )
     assert time.monotonic() - began < 3.0
     assert {name: data for name, data in result.files.items() if name != "large"} == {
         "folder/file": b"in\n",
@@ -188,9 +190,9 @@ def test_kept_files_are_files(tmp_path: Path, secret: Path) -> None:
 
 
 @sandboxed
-def test_a_thousand_checks_leave_two_processes_a_slot() -> None:
+def test_many_checks_leave_two_processes_a_slot() -> None:
     executor = Bubblewrap()
-    for _ in range(200):
+    for _ in range(60):
         assert executor.run("import os\nif os.fork() == 0: os._exit(0)").status == 0
     (outer,) = children(os.getpid())
     assert len(list(descendants(outer))) <= 2 + 2 * 2 * (os.cpu_count() or 1)

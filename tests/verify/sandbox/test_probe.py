@@ -77,9 +77,8 @@ def test_no_warm_warden_falls_back(tmp_path: Path) -> None:
     if not real.isolated:
         pytest.skip(f"no sandbox on this machine: {real.missing()}")
     fake = tmp_path / "bwrap"
-    fake.write_text(
-        '#!/bin/sh\nfor w; do [ "$w" = CAP_SYS_ADMIN ] && { echo no capabilities >&2; exit 1; }; done\nexec bwrap "$@"\n'
-    )
+    refuse = '[ "$w" = CAP_SYS_ADMIN ] && { echo no capabilities >&2; exit 1; }'
+    fake.write_text(f'#!/bin/sh\nfor w; do {refuse}; done\nexec bwrap "$@"\n')
     fake.chmod(0o755)
     found = probe(tools=False, bwrap=str(fake))
     assert found.isolated and found.warm == "no capabilities"

@@ -45,7 +45,7 @@ def test_files_in_pictures_and_tables_out(session: Session) -> None:
     assert session.run("open('numbers.csv').readline()").value == "'a,b\\n'"
     session.put("deep/er.txt", b"text")
     assert session.run("open('deep/er.txt').read()").value == "'text'" and session.get("deep/er.txt") == b"text"
-    with pytest.raises(DataError, match="absent.txt: is not there"):
+    with pytest.raises(DataError, match=r"absent\.txt: is not there"):
         session.get("absent.txt")
     drawn = session.run("_ = open('a.png', 'wb').write(b'not really')")
     assert drawn.figures == {"a.png": b"not really"} and session.run("1").figures == {}

@@ -12,6 +12,7 @@ import contextlib
 import ctypes
 import json
 import os
+import resource
 import select
 import signal
 import socket
@@ -58,9 +59,13 @@ class Box:
     """One program, from the request to its end."""
 
     def __init__(self, root: str, payload: bytes) -> None:
-        size = struct.unpack("!I", payload[:4])[0]
-        self.asked: dict[str, Any] = json.loads(payload[4 : 4 + size])
-        self.root, self.limit, at = root, "", 4 + size
+        self.asked: dict[str, Any] = {}
+        at = 0
+        for _ in range(2):  # what a keeper would read, and what the program is
+            size = struct.unpack("!I", payload[at : at + 4])[0]
+            self.asked |= json.loads(payload[at + 4 : at + 4 + size])
+            at += 4 + size
+        self.root, self.limit = root, ""
         for name in ("work", "tmp"):
             os.makedirs(os.path.join(root, name), exist_ok=True)
         for name, length in self.asked["files"]:
@@ -97,6 +102,11 @@ class Box:
         os.closerange(4 if talks else 3, 4096)
         os.setsid()
         os.chdir(os.path.join(self.root, "work"))
+        for name, value in self.asked["limits"].items():
+            if name != "NPROC":  # the engine counts processes
+                hard = resource.getrlimit(number := getattr(resource, f"RLIMIT_{name}"))[1]
+                value = value if hard == resource.RLIM_INFINITY else min(value, hard)
+                resource.setrlimit(number, (value, value))
         ctypes.CDLL(None).prctl(4, 1, 0, 0, 0)  # PR_SET_DUMPABLE: it may look at itself again
         for number in (signal.SIGTERM, signal.SIGHUP, signal.SIGPIPE, signal.SIGXFSZ):
             signal.signal(number, signal.SIG_DFL)
@@ -177,7 +187,7 @@ class Box:
     def report(self, status: int) -> None:
         use = os.statvfs(self.root)
         told = {"status": status, "full": os.getpid() == 1 and not (use.f_bfree and use.f_ffree), "limit": self.limit}
-        most, found = self.asked["limits"]["disk"], []
+        most, found = self.asked["disk"], []
         for name in self.asked["keep"]:
             path = os.path.join(self.root, "work", name)
             if os.path.realpath(path) != os.path.realpath(self.root) + "/work/" + name:

@@ -9,7 +9,6 @@ import gc
 import os
 import struct
 import sys
-import threading
 import types
 from collections.abc import Callable
 from typing import Any, NoReturn
@@ -62,7 +61,8 @@ def execute(code: str, folder: str, talk: int | None) -> NoReturn:
         status = 1
         _report(error)
     try:
-        threading._shutdown()  # waits for threads that are not daemons, as the interpreter does
+        if "threading" in sys.modules:
+            sys.modules["threading"]._shutdown()  # waits for threads that are not daemons, as the interpreter does
         atexit._run_exitfuncs()
     except SystemExit as stop:
         status = _status(stop)

@@ -34,7 +34,8 @@ import program
 sys.path.pop(0)
 PIECE = 1 << 16
 USER = 1000
-SPARE = 9  # processes above the limit that the kernel allows, so that the watch outside sees the limit broken
+LINE = 120  # the number of a template's line, above every descriptor that comes with a request
+SPARE = 64  # processes above the limit that the kernel allows: the watch outside sees the limit broken before it is met
 IGNORED = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGQUIT, signal.SIGUSR1, signal.SIGUSR2)
 
 
@@ -123,7 +124,7 @@ class Keeper:
             os._exit(0)
         told = json.loads(said) if said else {"status": -9, "peak": 0}  # it ended the template: that is its own end
         with self.as_user():
-            self.end_others(whole=not said)
+            told["left"] = self.end_others(whole=not said)
             use = os.fstatvfs(place)
             told["full"] = self.mode != "bare" and (use.f_bfree == 0 or use.f_ffree == 0)
             os.close(place)
@@ -147,18 +148,20 @@ class Keeper:
                 os.seteuid(0)
                 os.setegid(0)
 
-    def end_others(self, *, whole: bool) -> None:
-        """Ends what the program left running. The template goes with it unless nothing was left."""
+    def end_others(self, *, whole: bool) -> int:
+        """Ends what the program left running, and counts it. The template goes with it unless nothing was left."""
+        count = 0
         if self.mode != "bare" and not whole:
             while (ended := os.waitpid(-1, os.WNOHANG)[0]) and ended != self.child:
                 pass  # orphans that have ended by themselves
-            left = {name for name in os.listdir("/proc") if name.isdigit()}
-            if left <= {"1", str(self.child)}:
-                return
+            count = len({name for name in os.listdir("/proc") if name.isdigit()} - {"1", str(self.child)})
+            if not count:
+                return 0
             self.template.close()
         self.end_all()
         if self.mode == "warm":
             self.mode = "spent"
+        return count
 
     def end_all(self) -> None:
         while True:
@@ -237,7 +240,15 @@ class Template:
         os._exit(0)
 
     def give_up(self) -> None:
-        """Another user, no capabilities, filtered system calls."""
+        """Descriptors and signals as a program finds them; another user, no capabilities, filtered system calls."""
+        high = fcntl.fcntl(self.line.detach(), fcntl.F_DUPFD_CLOEXEC, LINE)
+        os.dup2(os.open("/dev/null", os.O_RDONLY), 0)
+        os.closerange(3, high)  # so that what comes with a request has numbers between
+        os.closerange(high + 1, 65536)
+        self.line = socket.socket(fileno=high)
+        for number in IGNORED:
+            signal.signal(number, signal.SIG_DFL)
+        signal.signal(signal.SIGINT, signal.default_int_handler)
         if self.mode == "bare":
             return
         if os.getuid() == 0:
@@ -256,10 +267,16 @@ class Template:
 
     def become(self, kind: bytes, descriptors: list[int]) -> NoReturn:
         """The child turns into the program. The line is closed last, so that a fault on the way is no verdict."""
-        line = fcntl.fcntl(self.line.fileno(), fcntl.F_DUPFD_CLOEXEC, 120)
+        line = self.line.fileno()
         try:
             asked = self.unpack(descriptors[0])
-            talk = _arrange(kind, descriptors, line)
+            for number, one in enumerate(descriptors[1:3], 1):
+                os.dup2(one, number)
+            if b"i" in kind:
+                os.dup2(descriptors[3], 0)
+            talk = os.dup2(descriptors[-1], 3) if b"t" in kind else None
+            os.closerange(3 if talk is None else 4, LINE)
+            os.closerange(LINE + 1, 65536)
             os.chdir(os.path.join(self.root, "work"))
             os.setsid()
             for name, value in asked["limits"].items():
@@ -267,8 +284,6 @@ class Template:
                     linux.limit(name, value)
                 elif self.mode != "bare":
                     linux.limit(name, value + SPARE)
-            for number in (*IGNORED, signal.SIGCHLD, signal.SIGPIPE, signal.SIGXFSZ):
-                signal.signal(number, signal.SIG_DFL)
             linux.process(linux.DUMPABLE, 1)
         except BaseException as error:
             _fault(line, error)
@@ -276,9 +291,6 @@ class Template:
         os.close(line)
         if asked["argv"]:
             _exec(asked["argv"])
-        signal.signal(signal.SIGINT, signal.default_int_handler)
-        signal.signal(signal.SIGPIPE, signal.SIG_IGN)
-        signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
         program.execute(asked["code"], os.getcwd(), talk)
 
     def unpack(self, payload: int) -> dict[str, Any]:
@@ -304,19 +316,9 @@ class Template:
         return asked
 
 
-def _arrange(kind: bytes, descriptors: list[int], line: int) -> int | None:
-    """stdin, stdout, stderr and the socket of a conversation become 0 to 3; all but the line is closed."""
-    source = descriptors[3] if b"i" in kind else os.open("/dev/null", os.O_RDONLY)
-    wanted = [source, *descriptors[1:3], *(descriptors[-1:] if b"t" in kind else [])]
-    high = [fcntl.fcntl(one, fcntl.F_DUPFD_CLOEXEC, 100) for one in wanted]
-    for number, one in enumerate(high):
-        os.dup2(one, number)
-    os.closerange(len(wanted), line)
-    os.closerange(line + 1, 65536)
-    return 3 if b"t" in kind else None
-
-
 def _exec(argv: list[str]) -> NoReturn:
+    for number in (signal.SIGINT, signal.SIGPIPE, signal.SIGXFSZ):  # as a shell would start it
+        signal.signal(number, signal.SIG_DFL)
     try:
         os.execvp(argv[0], argv)
     except OSError as error:

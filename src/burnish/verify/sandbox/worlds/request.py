@@ -15,6 +15,7 @@ from burnish.protocols import Limits
 
 OPEN_FILES = 256
 INODES = 16384
+PAGE = 4096
 USUAL = Limits()
 
 
@@ -39,9 +40,14 @@ class Request:
         for one in ("seconds", "memory_mib", "processes", "output_kib", "disk_mib"):
             if not getattr(self.limits, one) > 0:
                 raise SettingsError(f"limits: {one} is {getattr(self.limits, one)}; it must be above zero")
-        size = sum(map(len, self.files.values())) + len(self.code)
-        if size >= self.limits.disk_mib << 20:
-            raise SettingsError(f"limits: {size} bytes of files do not fit into disk_mib={self.limits.disk_mib}")
+        above = {str(parent) for name in self.files for parent in PurePosixPath(name).parents}
+        if both := above & {*self.files}:
+            raise SettingsError(f"file {sorted(both)[0]!r} is also the folder of another file")
+        size = sum(-(-len(data) // PAGE) * PAGE for data in self.files.values()) + 4 * len(self.code)
+        if size >= self.limits.disk_mib << 20 or len(self.files) + len(above) > INODES // 2:
+            raise SettingsError(
+                f"limits: {len(self.files)} files of {size} bytes do not fit into disk_mib={self.limits.disk_mib}"
+            )
         if any("\0" in word for word in self.argv):
             raise SettingsError("command: a word holds a NUL character")
         return self
@@ -55,7 +61,8 @@ class Request:
         cores = os.cpu_count() or 1
         keeper = {"keep": self.keep, "disk": limits.disk_mib << 20, "inodes": INODES}
         program = {
-            "code": self.code, "argv": self.argv, "files": [[name, len(data)] for name, data in files.items()],
+            "code": self.code, "argv": self.argv, "talks": self.talks,
+            "files": [[name, len(data)] for name, data in files.items()],
             "limits": {
                 "NPROC": limits.processes, "NOFILE": OPEN_FILES, "CORE": 0, "FSIZE": limits.disk_mib << 20,
                 "CPU": math.ceil(limits.seconds * cores) + 1, "DATA": (2 * limits.memory_mib + 1024) << 20,

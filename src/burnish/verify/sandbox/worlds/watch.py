@@ -13,6 +13,7 @@ import signal
 from collections.abc import Iterator
 from pathlib import Path
 
+PASSES = 100
 _PAGES = re.compile(rb"^(?:RssAnon|RssShmem|VmSwap):\s+(\d+)", re.M)
 _THREADS = re.compile(rb"^Threads:\s+(\d+)", re.M)
 _SHARE = re.compile(rb"^(?:Pss_Anon|Pss_Shmem|SwapPss):\s+(\d+)", re.M)
@@ -87,12 +88,27 @@ def kill_world(descriptor: int) -> None:
 
 
 def kill_tree(pid: int) -> None:
-    """Without a PID namespace: stops, then kills what descends from `pid` or shares a session with one that does."""
-    sessions = {session for one in descendants(pid) if (session := _session(one))} - {_session(os.getpid())}
-    for number in (signal.SIGSTOP, signal.SIGKILL):
-        for one in {*descendants(pid), *_of_sessions(sessions)}:
-            with contextlib.suppress(ProcessLookupError, PermissionError):
-                os.kill(one, number)
+    """Without a PID namespace: ends what descends from `pid` or shares a session with one that does.
+
+    What is stopped forks no more, so the passes that find somebody new come to an end; only then is anybody killed.
+    """
+    own, sessions, stopped = {_session(os.getpid()), 0}, set(), set()
+    for _ in range(PASSES):
+        below = set(descendants(pid))
+        sessions |= {_session(one) for one in below} - own
+        fresh = (below | set(_of_sessions(sessions))) - stopped - {os.getpid()}
+        if not fresh:
+            break
+        for one in fresh:
+            _signal(one, signal.SIGSTOP)
+        stopped |= fresh
+    for one in stopped:
+        _signal(one, signal.SIGKILL)
+
+
+def _signal(pid: int, number: int) -> None:
+    with contextlib.suppress(ProcessLookupError, PermissionError):
+        os.kill(pid, number)
 
 
 def _session(pid: int) -> int:

@@ -271,17 +271,24 @@ class World:
             self._place = -1
         self.slot.done(again=bool(self._told.get("again")) and not self._killed_at)
 
+    def _guessed(self, told: Mapping[str, Any], status: int) -> str:
+        """The limit that a program met, and failed by, between two looks."""
+        limits = self.request.limits
+        if told.get("full") or status == -signal.SIGXFSZ:
+            return "disk"
+        if told.get("left", 0) >= limits.processes:
+            return "processes"
+        return "memory" if told.get("peak", 0) > limits.memory_mib << 10 else ""
+
     def _ran(self) -> Ran:
-        told, limits = self._told, self.request.limits
+        told = self._told
         if "fault" in told:
             raise WorkerError(_fault(told))
         if not self._fair:
             raise WorkerError("the sandbox's own process died; was it killed from outside?")
         status = told.get("status", -9)
         if not self.limit and status:
-            full = told.get("full", False)
-            full = full or status == -signal.SIGXFSZ
-            self.limit = "disk" if full else "memory" if told.get("peak", 0) > limits.memory_mib << 10 else ""
+            self.limit = self._guessed(told, status)
         files, at = {}, 0
         for name, size in told.get("files", ()):
             files[name] = bytes(self._files[at : at + size])
