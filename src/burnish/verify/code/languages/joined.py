@@ -102,7 +102,14 @@ const stdout = { write: (text) => { write(1, String(text)); return true; } };
 const lean = { argv: ['node', 'candidate.js'], env: {}, platform, version, hrtime, nextTick, exit, stdout };
 Object.defineProperty(globalThis, 'process', { value: lean, writable: false, configurable: false });
 globalThis.require = own;
+let tested;
+try {
+  tested = new vm.Script('(function (require) {"use strict";\\n' + tests + '\\n})', { filename: 'tests.js' });
+} catch (error) {
+  write(1, '\\n' + word + ' broken: ' + error + '\\n');
+  exit(1);
+}
 run(code, { filename: 'candidate.js' });
-run('(function (require) {"use strict";\\n' + tests + '\\n})', { filename: 'tests.js' })(own);
+tested.runInThisContext()(own);
 write(1, '\\n' + word + '\\n');
 """

@@ -125,6 +125,9 @@ def _judged(ran: Ran, word: str, language: Language) -> Result:
     status = int(ran.files["run.rc"].decode().strip() or "1")
     out = ran.files.get("run.out", b"").decode("utf-8", "replace")
     error = ran.files.get("run.err", b"").decode("utf-8", "replace")
+    if f"{word} broken" in out:
+        told = out.partition(f"{word} broken: ")[2].strip()[:300]
+        return Result(kind=UNSCORED, message=f"fault of the test: {told}")
     # Go prints the word on stderr and goes on after a failed test.
     said = word in out or word in error
     return Result() if said and status == 0 else _ran_badly(status, error + out[-200:])
