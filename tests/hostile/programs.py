@@ -202,7 +202,7 @@ while True: pass
     _py("debugger", (1, "time"), "breakpoint()", seconds=0.7),
     _py("asks_for_input", 1, "input(); input()"),
     _c("loop_in_c", "time", "#include <signal.h>\nint main() { sigset_t s; sigfillset(&s); sigprocmask(SIG_BLOCK, &s, 0); for (;;); }",
-       seconds=3.0),
+       seconds=2.0),
 ]  # fmt: skip
 
 SIGNALS = [

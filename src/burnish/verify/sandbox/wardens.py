@@ -16,6 +16,7 @@ import sys
 import threading
 from collections.abc import Callable
 from pathlib import Path
+from weakref import WeakSet
 
 from burnish.errors import WorkerError
 from burnish.verify.sandbox.mounts import INSIDE, ROOT, arguments, environment
@@ -169,7 +170,9 @@ def start(command: Callable[[int], list[str]], *, isolated: bool = True) -> Ward
             process = _popen(words, given)
         with contextlib.suppress(OSError):  # it has failed already, and will be asked why
             ours.send(bpf())
-    return Warden(process, ours)
+    warden = Warden(process, ours)
+    _started.add(warden)
+    return warden
 
 
 def _popen(words: list[str], given: list[int]) -> subprocess.Popen[bytes]:
@@ -207,6 +210,7 @@ class _Mapping:
 
 
 _warm: dict[tuple[str, bool], Warden | str] = {}
+_started: WeakSet[Warden] = WeakSet()
 _lock = threading.Lock()
 
 
@@ -253,9 +257,9 @@ def _forked() -> None:
     """In a forked child: the wardens are the parent's. Closing our copies leaves them to it."""
     global _lock
     _lock = threading.Lock()
-    for held in _warm.values():
-        if isinstance(held, Warden):
-            held.forked()
+    for warden in list(_started):
+        warden.forked()
+    _started.clear()
     _warm.clear()
 
 

@@ -114,8 +114,11 @@ class Keeper:
             options = f"size={asked['disk']},nr_inodes={asked['inodes']},mode=0755,uid={USER},gid={USER}"
             linux.mount("tmpfs", self.root, "tmpfs", linux.NOSUID | linux.NODEV, options)
         place = os.open(self.root, os.O_PATH | os.O_DIRECTORY)
+        with contextlib.suppress(OSError):
+            socket.send_fds(self.template, [kind], descriptors)
+        if self.template.recv(PIECE) != b"A":
+            os._exit(0)  # the program before has ended it in the last moment; this one goes to another slot
         socket.send_fds(self.line, [b"S"], [place])
-        socket.send_fds(self.template, [kind], descriptors)
         for descriptor in descriptors:
             os.close(descriptor)
         said = self.template.recv(PIECE)
@@ -152,10 +155,13 @@ class Keeper:
         """Ends what the program left running, and counts it. The template goes with it unless nothing was left."""
         count = 0
         if self.mode != "bare" and not whole:
-            while (ended := os.waitpid(-1, os.WNOHANG)[0]) and ended != self.child:
-                pass  # orphans that have ended by themselves
+            while not whole and (ended := os.waitpid(-1, os.WNOHANG)[0]):
+                whole = ended == self.child  # else an orphan that has ended by itself
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(-1, signal.SIGSTOP)  # nobody forks past the look that follows
             count = len({name for name in os.listdir("/proc") if name.isdigit()} - {"1", str(self.child)})
-            if not count:
+            if not count and not whole:
+                os.kill(self.child, signal.SIGCONT)
                 return 0
             self.template.close()
         self.end_all()
@@ -224,6 +230,7 @@ class Template:
                 kind, descriptors, _, _ = socket.recv_fds(self.line, 16, 8)
                 if not kind:
                     break
+                self.line.send(b"A")  # before there is a program that could end this process
                 child = os.fork()
                 if child == 0:
                     try:
