@@ -1,0 +1,101 @@
+"""Whether two answers are equal: exact paths first, then math-verify."""
+
+from __future__ import annotations
+
+import re
+from fractions import Fraction
+from functools import lru_cache
+
+from burnish.verify.math import symbolic
+from burnish.verify.math.compare import same
+from burnish.verify.math.forms import Form, Many, Text, Value, read, words_of
+from burnish.verify.math.result import MathResult
+from burnish.verify.math.tokens import MAX_CHARACTERS
+from burnish.verify.math.values import Rules
+
+SYMBOLIC_CHARACTERS = 500  # ASSUMED: longer texts are not sent to math-verify
+PROSE_WORDS = 3  # ASSUMED: a text with so many words is a sentence, which math-verify would read as symbols
+_NUMBER = re.compile(r"[-+]?(?:[0-9]{1,3}(?:,[0-9]{3})++|[0-9]{1,40})(?:\.[0-9]{1,40})?")
+_COMMAND = re.compile(r"\\[A-Za-z]++(?:\s*+\{[A-Za-z*]++\})?")
+_WORD = re.compile(r"[A-Za-z]{3,}+|[\u3400-\u9fff]++")
+DEFAULT = Rules()
+
+
+@lru_cache(maxsize=4096)
+def _number(text: str) -> tuple[Fraction, int] | None:
+    """A plain number and how many decimals it was written with."""
+    text = text.strip()
+    if not _NUMBER.fullmatch(text):
+        return None
+    digits = text.replace(",", "")
+    return Fraction(digits), len(digits.partition(".")[2])
+
+
+def equivalent(
+    given: str, gold: str, *, rules: Rules = DEFAULT, symbolically: bool = True, seconds: float = symbolic.SECONDS
+) -> MathResult:
+    """Compare an answer with the gold one.
+
+    Args:
+        given: the answer alone, as `extract_answer` gives it; not the solution around it.
+        gold: the gold answer; its written form decides which rounding is allowed.
+        rules: tolerances.
+        symbolically: ask math-verify for what the exact paths leave open.
+        seconds: that math-verify may take, by the clock.
+
+    Never raises, whatever the texts.
+    """
+    a, b = _number(given), _number(gold)
+    if a and b and (a[0] == b[0] or (not b[1] and not rules.relative and "," not in given + gold)):
+        kind = "equal" if a[0] == b[0] else "different"
+        return MathResult(kind=kind, why="numbers", given=given, gold=gold)
+    if not given.strip() or not gold.strip():
+        return MathResult(kind="unparsable", why="one side is empty", given=given, gold=gold)
+    if max(len(given), len(gold)) > MAX_CHARACTERS:
+        equal = given == gold
+        why = "the same text" if equal else f"longer than {MAX_CHARACTERS:,} characters"
+        return MathResult(kind="equal" if equal else "unparsable", why=why, given=given, gold=gold)
+    try:
+        found = _compared(given, gold, rules)
+    except RecursionError:
+        found = None
+    if found is not None:
+        return MathResult(kind="equal" if found else "different", why="exact paths", given=given, gold=gold)
+    return _left_open(given, gold, symbolically, seconds)
+
+
+def _compared(given: str, gold: str, rules: Rules) -> bool | None:
+    ours, theirs = read(given), read(gold)
+    found = same(ours, theirs, rules)
+    if found is not True and ("," in given or "," in gold) and (_grouped(ours) or _grouped(theirs)):
+        # "56,144" is one number or two, as the other side has it.
+        for first in (True, False):
+            for second in (True, False):
+                if not (first and second) and same(read(given, first), read(gold, second), rules):
+                    return True
+    if found is not True and words_of(given) == words_of(gold):
+        return True
+    return found
+
+
+def _grouped(form: Form) -> bool:
+    return (isinstance(form, Value) and form.grouped) or (
+        isinstance(form, Many) and any(_grouped(item) for item in form.items)
+    )
+
+
+def _prose(text: str) -> bool:
+    return len(_WORD.findall(_COMMAND.sub(" ", text))) >= PROSE_WORDS
+
+
+def _left_open(given: str, gold: str, symbolically: bool, seconds: float) -> MathResult:
+    for side, text in (("the answer", given), ("the gold answer", gold)):
+        if _prose(text) and isinstance(read(text), Text):
+            return MathResult(kind="unparsable", why=f"{side} is a sentence, not a value", given=given, gold=gold)
+    if max(len(given), len(gold)) > SYMBOLIC_CHARACTERS:
+        why = f"no exact path reads it, and it is longer than {SYMBOLIC_CHARACTERS} characters"
+        return MathResult(kind="unparsable", why=why, given=given, gold=gold)
+    if not symbolically:
+        return MathResult(kind="unparsable", why="no exact path decides it", given=given, gold=gold)
+    kind, why = symbolic.ask(given, gold, seconds)
+    return MathResult(kind=kind, why=why, given=given, gold=gold)
