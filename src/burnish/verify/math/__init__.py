@@ -11,6 +11,17 @@ from burnish.verify.math.equivalent import equivalent
 from burnish.verify.math.extract import extract_answer
 from burnish.verify.math.numbers import final_number
 from burnish.verify.math.result import MathResult
+from burnish.verify.math.trace import Step, Trace, check_trace
 from burnish.verify.math.values import Rules
 
-__all__ = ["MathChecker", "MathResult", "Rules", "equivalent", "extract_answer", "final_number"]
+__all__ = [
+    "MathChecker",
+    "MathResult",
+    "Rules",
+    "Step",
+    "Trace",
+    "check_trace",
+    "equivalent",
+    "extract_answer",
+    "final_number",
+]

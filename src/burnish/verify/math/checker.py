@@ -34,8 +34,8 @@ class Gold:
 def read_reference(reference: str) -> Gold | str:
     """A reference as accepted answers, or what is wrong with it.
 
-    It is a plain answer (`72`, `\\frac{3}{4}`, `x = 2`, `B`), or JSON: a list of accepted answers (`["1/2", "0.5"]`),
-    or `{"answer": "B", "options": {"A": "3", "B": "4"}}`, or `{"answers": [...]}`.
+    It is a plain answer (`72`, `\\frac{3}{4}`, `x = 2`, `B`), a worked solution that states one, or JSON: a list of
+    accepted answers (`["1/2", "0.5"]`), or `{"answer": "B", "options": {"A": "3", "B": "4"}}`, or `{"answers": [...]}`.
     """
     text = reference.strip()
     if text.startswith(('{"', '["', "{ \"")):
@@ -44,6 +44,8 @@ def read_reference(reference: str) -> Gold | str:
         except ValueError:
             return Gold((text,))
         return _from_json(held)
+    for readings in marked(text):  # a worked solution stands for the answer that it states
+        return Gold((readings[0].strip(),))
     return Gold((text,)) if text else "the reference is empty"
 
 

@@ -62,7 +62,7 @@ def _texts(given: Form, gold: Form) -> bool | None:
         return None if given.math or gold.math else False
     text = given if isinstance(given, Text) else gold
     assert isinstance(text, Text)
-    return None if text.math else False
+    return None if text.math or text.phrase else False
 
 
 def _single(given: Value, gold: Value, rules: Rules) -> bool | None:
@@ -325,7 +325,7 @@ def _mixed(given: Form, gold: Form, rules: Rules) -> bool | None:
         return _ordered(ours, row.items, rules) if row is gold else _ordered(row.items, ours, rules)
     if Sequence in kinds and Many in kinds:
         return _list_and_brackets(given, gold, rules)
-    if kinds <= {Value, Many, Sequence}:
+    if kinds <= {Value, Many, Sequence} and (listed(given) != [given] or listed(gold) != [gold]):
         return _as_lists(given, gold, rules)
     return False
 

@@ -90,8 +90,9 @@ def _prose(text: str) -> bool:
 
 def _left_open(given: str, gold: str, symbolically: bool, seconds: float) -> MathResult:
     for side, text in (("the answer", given), ("the gold answer", gold)):
-        if _prose(text) and isinstance(read(text), Text):
-            return MathResult(kind="unparsable", why=f"{side} is a sentence, not a value", given=given, gold=gold)
+        form = read(text)
+        if isinstance(form, Text) and (not form.math or _prose(text)):
+            return MathResult(kind="unparsable", why=f"{side} is words, not a value", given=given, gold=gold)
     if max(len(given), len(gold)) > SYMBOLIC_CHARACTERS:
         why = f"no exact path reads it, and it is longer than {SYMBOLIC_CHARACTERS} characters"
         return MathResult(kind="unparsable", why=why, given=given, gold=gold)

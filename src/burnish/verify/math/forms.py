@@ -89,10 +89,15 @@ class Either:
 
 @dataclass(frozen=True, slots=True)
 class Text:
-    """Words, normalised; `math` is true when mathematics was in them that could not be read."""
+    """Words, normalised.
+
+    `math` is true when mathematics was in them that could not be read, `phrase` when they are a lower-case phrase that
+    is no known answer ("see the figure"), so that nothing follows from a number that stands against it.
+    """
 
     words: str
     math: bool = False
+    phrase: bool = False
 
 
 Form = Value | Many | Sequence | Union | Matrix | Equation | Inequality | Ratio | Either | Text
@@ -223,6 +228,7 @@ def _colon(parts: list[list[Token]], depth: int) -> Form:
     if all(len(found) == 1 for found in numbers) and all(len(part) == 1 for part in parts[:-1]):
         words = tuple(word.lower() for word in trailing if word != ".")
         return Ratio(tuple(found[0].value or Fraction(0) for found in numbers), words)
+    parts = [part for part in parts if any(token.kind != "word" for token in part)] or parts  # "Solution is: x = 2"
     forms = [_form(part, depth + 1) for part in parts if part]
     if not forms:
         raise Unreadable("a colon alone")
@@ -339,7 +345,7 @@ def _without_unit(items: list[Token]) -> tuple[list[Token], tuple[str, ...]]:
         first -= 1
     if unit and (tail or not set(unit) <= set("$€£¥₹") and not all(word.lower() in _LEADS for word in unit)):
         raise Unreadable("words before the value")
-    if any(token.kind == "num" and rest[first + index - 1].text != "^" for index, token in enumerate(tail) if index):
+    if any(token.kind == "num" and not _exponent(tail, index) for index, token in enumerate(tail)):
         raise Unreadable("a number among the words")
     named = [token.text for token in rest[first:] if token.kind != "open" and token.kind != "close"]
     value = rest[:first]
@@ -348,6 +354,11 @@ def _without_unit(items: list[Token]) -> tuple[list[Token], tuple[str, ...]]:
     elif len(value) == 2 and value[-1].kind == "open" and tail:
         value = value[:-1]
     return value, tuple(unit + named)
+
+
+def _exponent(items: list[Token], index: int) -> bool:
+    before = items[index - 1].text if index else ""
+    return before == "^" or (before == "group" and index > 1 and items[index - 2].text == "^")
 
 
 def _value(items: list[Token]) -> Form:
@@ -361,6 +372,12 @@ def _value(items: list[Token]) -> Form:
         return Matrix(tree[1])
     grouped = len(value) == 1 and value[0].grouped
     return Value(tree, unit, grouped=grouped)
+
+
+def _phrase(text: str) -> bool:
+    words = text.strip().strip("$ .").split()
+    known = re.match(r"(?:converges|diverges|undefined|concave|increasing|decreasing|does not|do not|not |no sol)", " ".join(words))
+    return len(words) > 1 and words[0].isalpha() and words[0].islower() and not known
 
 
 @lru_cache(maxsize=8192)
@@ -381,7 +398,7 @@ def read(text: str, grouped: bool = True) -> Form:
         if len(found) > 600:
             return Text(words, math=True)
         if all(token.kind == "word" or token.text in ("or", "and", ",", ".", "'") for token in found):
-            return Text(words)
+            return Text(words, phrase=_phrase(text))
         return _form(found)
     except (Unreadable, RecursionError):
         return Text(words, math=bool(re.search(r"[0-9\\^=]", words)))

@@ -48,7 +48,7 @@ class Parser:
 
     def close(self, text: str) -> None:
         token = self.take()
-        if token.kind != "close" or token.text != text:
+        if token.kind != "close" or token.text != _CLOSING.get(text, text):
             raise Unreadable(f"a bracket {text!r} is not closed")
 
     def whole(self) -> Node:
@@ -286,7 +286,7 @@ class Parser:
         if text == "sqrt" and self.peek() == Token("open", "["):
             self.take()
             index = self.expression()
-            self.close("]")
+            self.close("[")
         inner = self._atom()
         if self.is_op("!"):
             inner = self._postfix(inner)
@@ -356,6 +356,7 @@ class Parser:
         return [tree]
 
 
+_CLOSING = {"(": ")", "[": "]", "{": "}"}
 _END = Token("end", "")
 _GROUP = Token("open", "group")
 

@@ -321,14 +321,18 @@ class _Reader:
 
     def _textual(self, content: str, name: str) -> None:
         inside = content.strip().strip("~").replace("~", " ").replace("\\", " ").strip()
-        if inside in FUNCTIONS or inside in _ALIASES:
+        last = self.out[-1] if self.out else None
+        after = last is not None and (last.kind in ("num", "close", "word") or last.text in ("/", "circ", "!"))
+        if (after and inside in UNITS and len(inside) > 1) or (content.startswith("~") and inside.isalpha()):
+            self.add("word", inside)
+        elif inside in FUNCTIONS or inside in _ALIASES:
             self.add("fn", _ALIASES.get(inside, inside))
         elif inside in _JOINERS:
             self.add("op", _JOINERS[inside])
         elif len(inside) == 1 and inside.isalpha() and not content.startswith("~"):
-            after = self.out and self.out[-1].kind == "num" and self.spaced
-            self.add("word" if after and inside in UNITS and inside not in "ie" else "sym", inside)
-        elif _TEXT_UNIT.fullmatch(inside) and (inside in UNITS or inside.lower() in UNITS or name != "mathrm"):
+            unit = last is not None and (last.kind == "word" or (last.kind == "num" and self.spaced) or last.text == "/")
+            self.add("word" if unit and inside in UNITS and inside not in "ie" else "sym", inside)
+        elif _TEXT_UNIT.fullmatch(inside) and name != "mathrm":
             self.add("word", inside)
         elif name in ("mathrm", "operatorname") and inside.isalpha() and len(inside) <= 3:
             self._product(inside)
