@@ -8,7 +8,7 @@ from functools import lru_cache
 
 from burnish.verify.math import symbolic
 from burnish.verify.math.compare import same
-from burnish.verify.math.forms import Form, Many, Text, Value, read, words_of
+from burnish.verify.math.forms import Form, Many, Sequence, Text, Union, Value, read, words_of
 from burnish.verify.math.result import MathResult
 from burnish.verify.math.tokens import MAX_CHARACTERS
 from burnish.verify.math.values import Rules
@@ -18,6 +18,7 @@ PROSE_WORDS = 3  # ASSUMED: a text with so many words is a sentence, which math-
 _NUMBER = re.compile(r"[-+]?(?:[0-9]{1,3}(?:,[0-9]{3})++|[0-9]{1,40})(?:\.[0-9]{1,40})?")
 _COMMAND = re.compile(r"\\[A-Za-z]++(?:\s*+\{[A-Za-z*]++\})?")
 _WORD = re.compile(r"[A-Za-z]{3,}+|[\u3400-\u9fff]++")
+_LETTER = re.compile(r"[0-9)\s=][A-Za-z]{1,3}(?![A-Za-z])")
 DEFAULT = Rules()
 
 
@@ -65,23 +66,32 @@ def equivalent(
 
 
 def _compared(given: str, gold: str, rules: Rules) -> bool | None:
-    ours, theirs = read(given), read(gold)
-    found = same(ours, theirs, rules)
-    if found is not True and ("," in given or "," in gold) and (_grouped(ours) or _grouped(theirs)):
-        # "56,144" is one number or two, as the other side has it.
-        for first in (True, False):
-            for second in (True, False):
-                if not (first and second) and same(read(given, first), read(gold, second), rules):
-                    return True
-    if found is not True and words_of(given) == words_of(gold):
+    found = same(read(given), read(gold), rules)
+    if found is True or words_of(given) == words_of(gold):
         return True
+    # "56,144" is one number or two, "3 t" a product or three tonnes, as the other side has it.
+    ours, theirs = _readings(given), _readings(gold)
+    for first in ours:
+        for second in theirs:
+            if (first is not ours[0] or second is not theirs[0]) and same(first, second, rules):
+                return True
+    return found
+
+
+def _readings(text: str) -> list[Form]:
+    """The forms that a text may have, the likeliest first."""
+    found = [read(text)]
+    if _grouped(found[0]):
+        found.append(read(text, False))
+    if _LETTER.search(text):
+        found.append(read(text, True, True))
     return found
 
 
 def _grouped(form: Form) -> bool:
-    return (isinstance(form, Value) and form.grouped) or (
-        isinstance(form, Many) and any(_grouped(item) for item in form.items)
-    )
+    if isinstance(form, Value):
+        return form.grouped
+    return isinstance(form, Many | Sequence | Union) and any(_grouped(item) for item in form.items)
 
 
 def _prose(text: str) -> bool:

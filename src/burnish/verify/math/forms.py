@@ -11,7 +11,7 @@ from fractions import Fraction
 from functools import lru_cache
 
 from burnish.verify.math.parse import Node, parse
-from burnish.verify.math.tokens import Token, Unreadable, plain, tokens
+from burnish.verify.math.tokens import NAMED, Token, Unreadable, plain, tokens
 
 MAX_ITEMS = 60  # ASSUMED: items of a list, entries of a matrix row
 
@@ -119,6 +119,8 @@ _SAME = {
 }  # fmt: skip
 _WRAPPED = re.compile(r"\\(?:text|textbf|textit|textrm|mathrm|mathbf|mbox|operatorname)\s*+\{([^{}]*)\}")
 _SPACING = re.compile(r"\\(?:left|right|displaystyle|d(?=frac)|t(?=frac)|quad|qquad|[,;:!> ])|[~$]")
+_LETTERED = re.compile(r"[0-9)=]\s*+[A-Za-z]|(?<![A-Za-z])[A-Za-z]{1,3}(?![A-Za-z])\s*+[-+*/^=]")
+_TIGHT = re.compile(r"\s*+([^\sA-Za-z0-9])\s*+")
 _SYMBOL = re.compile(r"\\([A-Za-z]+)")
 REAL_LINE = Sequence("(", ")", (Value(("neg", ("inf",))), Value(("inf",))))
 
@@ -126,17 +128,17 @@ REAL_LINE = Sequence("(", ")", (Value(("neg", ("inf",))), Value(("inf",))))
 def words_of(text: str) -> str:
     """A text as words for comparison: case, spacing, punctuation at the ends, LaTeX dressing left out.
 
-    Letters that mathematics tells apart by case keep it when the text holds LaTeX.
+    Letters that mathematics tells apart by case keep it when the text holds notation.
     """
     text = plain(text)
-    latex = any(mark in text for mark in "\\^_")
-    if latex:
+    if "\\" in text:
         text = _WRAPPED.sub(r" \1 ", text)
         text = _SPACING.sub(" ", text)
-        text = _SYMBOL.sub(r" \1 ", text)
-        text = re.sub(r"\s*+([^\sA-Za-z0-9])\s*+", r"\1", text)
-    text = " ".join(text.replace("$", " ").split()).strip(" .,;:!*\"'`")
-    text = text if latex else text.lower()
+        text = _SYMBOL.sub(lambda match: f" {NAMED.get(match[1], match[1])} ", text)
+        text = text.replace("\\%", "%").replace("\\\\", ";")
+    text = _TIGHT.sub(r"\1", text.replace("$", " "))
+    text = " ".join(text.split()).strip(" .,;:!*\"'`")
+    text = text if any(mark in text for mark in "\\^_=") else text.lower()
     return _SAME.get(text.lower(), text)
 
 
@@ -191,7 +193,8 @@ def _form(items: list[Token], depth: int = 0) -> Form:
     if _has(items, ":"):
         return _colon(_split(items, ":"), depth)
     if _has(items, "cup") and not _has(items, *_RELATIONS):
-        return Union(tuple(_form(part, depth + 1) for part in _split(items, "cup")))
+        parts = [_form(part, depth + 1) for part in _split(items, "cup")]
+        return Union(tuple(Sequence("{", "}", (part,)) if isinstance(part, Value) else part for part in parts))
     if _has(items, ","):
         return _many(_split(items, ","), depth)
     if _has(items, *_RELATIONS):
@@ -358,7 +361,7 @@ def _without_unit(items: list[Token]) -> tuple[list[Token], tuple[str, ...]]:
 
 def _exponent(items: list[Token], index: int) -> bool:
     before = items[index - 1].text if index else ""
-    return before == "^" or (before == "group" and index > 1 and items[index - 2].text == "^")
+    return before == "^" or (before in ("group", "(") and index > 1 and items[index - 2].text == "^")
 
 
 def _value(items: list[Token]) -> Form:
@@ -381,12 +384,13 @@ def _phrase(text: str) -> bool:
 
 
 @lru_cache(maxsize=8192)
-def read(text: str, grouped: bool = True) -> Form:
+def read(text: str, grouped: bool = True, letters: bool = False) -> Form:
     """The shape of an answer. Never raises: what is no mathematics is `Text`.
 
     Args:
         text: the answer alone, as `extract_answer` gives it.
         grouped: read `1,234` as one number (else as two answers).
+        letters: read letters as symbols also where plain text may mean a unit or a word ("3 t", "gi").
     """
     words = words_of(text)
     if words == "ℝ":
@@ -394,11 +398,15 @@ def read(text: str, grouped: bool = True) -> Form:
     if words in ("∅", "∞ solutions", "undefined", "does not exist"):
         return Text(words)
     try:
-        found = tokens(text, grouped=grouped)
+        found = tokens(text, grouped=grouped, letters=letters)
         if len(found) > 600:
             return Text(words, math=True)
         if all(token.kind == "word" or token.text in ("or", "and", ",", ".", "'") for token in found):
             return Text(words, phrase=_phrase(text))
         return _form(found)
     except (Unreadable, RecursionError):
+        if not letters and _LETTERED.search(text):
+            form = read(text, grouped, True)
+            if not isinstance(form, Text):
+                return form
         return Text(words, math=bool(re.search(r"[0-9\\^=]", words)))

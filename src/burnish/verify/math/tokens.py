@@ -37,7 +37,7 @@ _ALIASES = {"asin": "arcsin", "acos": "arccos", "atan": "arctan", "arctg": "arct
 _GREEK = frozenset(
     "alpha beta gamma delta epsilon varepsilon zeta eta theta vartheta iota kappa lambda mu nu xi rho varrho sigma tau "
     "upsilon phi varphi chi psi omega Gamma Delta Theta Lambda Xi Pi Sigma Upsilon Phi Psi Omega ell hbar nabla partial "
-    "aleph imath jmath Re Im".split()
+    "aleph imath jmath Re Im odot oplus otimes".split()
 )
 # What typography writes in one character.
 _UNICODE = {
@@ -78,7 +78,7 @@ _STYLED = frozenset(
     "mathbb underline textcircled mathring overleftarrow".split()
 )
 _TEXTUAL = frozenset("text textbf textit textrm mathrm mbox hbox operatorname textsf texttt mathop mathsf rm".split())
-_NAMED = {
+NAMED = {
     "cdot": "*", "times": "*", "ast": "*", "div": "/", "pm": "pm", "mp": "mp", "le": "leq", "leq": "leq",
     "leqslant": "leq", "ge": "geq", "geq": "geq", "geqslant": "geq", "lt": "<", "gt": ">", "ne": "neq", "neq": "neq",
     "approx": "approx", "simeq": "approx", "sim": "approx", "thickapprox": "approx", "cong": "approx",
@@ -122,14 +122,15 @@ def plain(text: str) -> str:
 class _Reader:
     """Cuts one text; the state is the position and the tokens so far."""
 
-    def __init__(self, text: str, grouped: bool) -> None:
+    def __init__(self, text: str, grouped: bool, letters: bool = False) -> None:
         self.text = plain(text)
         if len(self.text) > MAX_CHARACTERS:
             raise Unreadable(f"it is longer than {MAX_CHARACTERS:,} characters")
         self.grouped = grouped
         # Dollar signs in pairs delimit mathematics; an odd one is money.
         self.money = (self.text.count("$") - self.text.count("\\$")) % 2 == 1
-        self.latex = any(mark in self.text for mark in "\\^_$")
+        self.letters = letters
+        self.latex = letters or any(mark in self.text for mark in "\\^_$")
         self.out: list[Token] = []
         self.at = 0
         self.spaced = False
@@ -217,11 +218,15 @@ class _Reader:
     def _letters(self, run: str) -> None:
         last = self.out[-1] if self.out else None
         after_value = last is not None and (last.kind in ("num", "close") or last.text in ("circ", "'", "''"))
+        if last is not None and last.text == "/" and len(self.out) > 1 and self.out[-2].kind == "word":
+            after_value = True  # "lb / in"
         run = _ALIASES.get(run, run)
         if len(run) == 1:
             # "5 m" is five metres in plain text; in LaTeX a bare letter is a symbol.
             unit = not self.latex and self.spaced and after_value and run in UNITS
             self.add("word" if unit else "sym", run)
+        elif run == "min" and after_value and not self.text.startswith("(", self.at):
+            self.add("word", run)
         elif run in FUNCTIONS:
             self.add("fn", run)
         elif run == "pi":
@@ -268,8 +273,8 @@ class _Reader:
             return
         if name in _BRACKETS:
             self.out.append(Token(*_BRACKETS[name]))
-        elif name in _NAMED:
-            self.add("op", _NAMED[name])
+        elif name in NAMED:
+            self.add("op", NAMED[name])
         elif name in FUNCTIONS or name in _ALIASES:
             self.add("fn", _ALIASES.get(name, name))
         elif name == "pi" or name in _GREEK:
@@ -323,15 +328,15 @@ class _Reader:
         inside = content.strip().strip("~").replace("~", " ").replace("\\", " ").strip()
         last = self.out[-1] if self.out else None
         after = last is not None and (last.kind in ("num", "close", "word") or last.text in ("/", "circ", "!"))
-        if (after and inside in UNITS and len(inside) > 1) or (content.startswith("~") and inside.isalpha()):
+        if after and inside in UNITS and (len(inside) > 1 or content.startswith("~")):
             self.add("word", inside)
         elif inside in FUNCTIONS or inside in _ALIASES:
             self.add("fn", _ALIASES.get(inside, inside))
         elif inside in _JOINERS:
             self.add("op", _JOINERS[inside])
         elif len(inside) == 1 and inside.isalpha() and not content.startswith("~"):
-            unit = last is not None and (last.kind == "word" or (last.kind == "num" and self.spaced) or last.text == "/")
-            self.add("word" if unit and inside in UNITS and inside not in "ie" else "sym", inside)
+            unit = last is not None and (last.kind in ("word", "num") or last.text == "/") and not self.letters
+            self.add("word" if unit and inside in UNITS else "sym", inside)
         elif _TEXT_UNIT.fullmatch(inside) and name != "mathrm":
             self.add("word", inside)
         elif name in ("mathrm", "operatorname") and inside.isalpha() and len(inside) <= 3:
@@ -346,14 +351,15 @@ class _Reader:
                     self.add("op" if word in ",;" else "word", word)
 
 
-def tokens(text: str, *, grouped: bool = True) -> list[Token]:
+def tokens(text: str, *, grouped: bool = True, letters: bool = False) -> list[Token]:
     """Cut an answer into tokens.
 
     Args:
         text: LaTeX, plain text or a mixture; dollar signs and spacing are dropped.
         grouped: read `1,234` as one number (else as a list of two).
+        letters: read letters as symbols also where plain text may mean a unit or a word.
 
     Raises:
         Unreadable: a command or character that is not read here, or a text beyond the bounds.
     """
-    return _Reader(text, grouped).read()
+    return _Reader(text, grouped, letters).read()

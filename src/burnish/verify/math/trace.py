@@ -27,7 +27,8 @@ _PIECE = (
     r"(?:[0-9]++(?:,[0-9]{3}(?![0-9]))*+(?:\.[0-9]++)?|\.[0-9]++|[-+*/^()×÷·−–%$€£]|\\(?:times|cdot|div|left|right|[,;!%$])"
     r"|\\[dt]?frac|\\sqrt|[{}]|(?<=[0-9)\s])[xX](?=\s?[0-9($])|[^\S\n])"
 )
-_RUN = re.compile(rf"{_PIECE}++(?:(?:=|\\approx|≈){_PIECE}++)++")
+# Always consumes what it looks at, so that the search is linear; runs without a sign are dropped afterwards.
+_RUN = re.compile(rf"(?:{_PIECE}|=|\\approx|≈)++")
 _TIMES = re.compile(r"(?<=[0-9)\s])[xX](?=\s?[0-9($])")
 _COMPUTED = re.compile(r"[0-9)}%]\s*+(?:[-+*/^×÷·−–xX]|\\(?:times|cdot|div))|frac|sqrt|[0-9)]\s*+\(")
 _SIGN = re.compile(r"=|\\approx|≈")
@@ -123,6 +124,8 @@ def check_trace(text: str, *, annotated: bool | None = None, tolerance: float = 
 def _whole(text: str, match: re.Match[str]) -> bool:
     """Whether a run of arithmetic is an equation by itself, not the rest of one with symbols or of a time of day."""
     inside = match.group().strip()
+    if not _SIGN.search(inside):
+        return False
     before, after = text[max(0, match.start() - 1) : match.start()], text[match.end() : match.end() + 1]
     if inside[0] in "+*/^)×÷·=" or (inside[0] in "-−–" and text[max(0, match.start() - 8) : match.start()].rstrip()[-1:].isalnum()):
         return False
