@@ -9,6 +9,11 @@ from fractions import Fraction
 NUMBER = re.compile(r"-?(?:[1-9]\d{0,2}(?:,\d{3})+|\d+)(?:\.\d+)?")
 COUNTED = re.compile(r"(-?[\d,]*\.?\d+)\s+\(([^()\d]*)\)")
 FRACTION = re.compile(r"(-?)\\frac\{(\d+)\}\{(\d+)\}|(-?)(\d+)\s*/\s*(\d+)")
+# Notation without a plain form, and sentences: these are re-rendered as LaTeX only.
+NO_PLAIN = re.compile(r"\\(?:begin|sum|int|lim|big|mathbf|vec|hat|bar|cdots|ldots|sim|(?:sin|cos|tan|ln) *\\frac)")
+SCIENTIFIC = re.compile(r"(-?[\d.]+)e(-?\d+)")
+COLON = re.compile(r"\d+(?::\d+)+")
+WORDS = re.compile(r"(?<![\\A-Za-z{])(?!sin|cos|tan|log|exp)[A-Za-z]{3,}")
 _PLAIN = {
     "\\left": "", "\\right": "", "\\quad": " ", "\\,": "", "\\;": " ", "\\!": "", "\\ ": " ", "~": " ",
     "\\infty": "∞", "\\cup": "∪", "\\times": "×", "\\cdot": "*", "\\pi": "π", "\\pm": "±", "\\prime": "′", "\\lfloor": "⌊", "\\rfloor": "⌋", "\\lceil": "⌈", "\\rceil": "⌉", "\\leqslant": "<=",
@@ -48,7 +53,8 @@ def plain(text: str) -> str:
             root = command.group(1)
             out += f" ({first})^(1/({plain(root[1:-1])}))" if root else f" sqrt({first})"
         elif name.startswith("^"):
-            out += "°" if "circ" in inside else f"^({first})"
+            sign = "°" if "circ" in inside else "′" * inside.count("prime")
+            out += sign or f"^({first})"
         elif name.startswith("_"):
             out += "_{" + inside + "}"
         else:
@@ -105,9 +111,15 @@ def renderings(gold: str) -> list[str]:
     if counted:
         value, noun = counted.groups()
         return [f"{value} {noun}", f"{value}\\text{{ {noun}}}", *number(value)]
+    if match := SCIENTIFIC.fullmatch(text):
+        exponent = int(match.group(2))
+        shifted = f"{Fraction(match.group(1)) / 10} * 10^{exponent + 1}"
+        return [f"{match.group(1)} \\times 10^{{{exponent}}}", f"${match.group(1)}\\cdot 10^{{{exponent}}}$", shifted]
+    if COLON.fullmatch(text):
+        return [text.replace(":", " : "), f"${text}$", f"\\text{{{text}}}"]
     bare = text.strip("$")
     found = [latex(text), f"$\\boxed{{{bare}}}$"[8:-2] if bare != text else "$" + text + "$"]
-    if not re.search(r"\\(?:begin|sum|int|lim|big)", text):
+    if not NO_PLAIN.search(text) and not WORDS.search(text):
         with contextlib.suppress(ValueError):
             found.append(plain(text))
     found.append(re.sub(r"(?<=[^\s\\]) (?=[^\s])", "  ", latex(text)).replace("$", "$ "))

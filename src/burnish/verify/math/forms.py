@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from fractions import Fraction
 from functools import lru_cache
 
+from burnish.verify.math.evaluate import symbols_of
 from burnish.verify.math.parse import Node, parse
 from burnish.verify.math.tokens import NAMED, Token, Unreadable, plain, tokens
 
@@ -132,10 +133,11 @@ def words_of(text: str) -> str:
     """
     text = plain(text)
     if "\\" in text:
+        text = text.replace("\\\\", " ; ").replace("\\$", " ")
         text = _WRAPPED.sub(r" \1 ", text)
         text = _SPACING.sub(" ", text)
         text = _SYMBOL.sub(lambda match: f" {NAMED.get(match[1], match[1])} ", text)
-        text = text.replace("\\%", "%").replace("\\\\", ";")
+        text = text.replace("\\%", "%")
     text = _TIGHT.sub(r"\1", text.replace("$", " "))
     text = " ".join(text.split()).strip(" .,;:!*\"'`")
     text = text if any(mark in text for mark in "\\^_=") else text.lower()
@@ -187,9 +189,10 @@ def _form(items: list[Token], depth: int = 0) -> Form:
     items = _trimmed(items)
     if not items or depth > 6:
         raise Unreadable("it is empty" if not items else "it nests too deep")
-    for names in ((";",), ("or", "and")):
-        if _has(items, *names):
-            return _many(_split(items, *names), depth)
+    if _has(items, ";"):
+        return _many(_split(items, ";"), depth)
+    if _has(items, "or", "and"):
+        return _many(_split(items, "or", "and"), depth, joined=_has(items, "and"))
     if _has(items, ":"):
         return _colon(_split(items, ":"), depth)
     if _has(items, "cup") and not _has(items, *_RELATIONS):
@@ -206,7 +209,7 @@ def _form(items: list[Token], depth: int = 0) -> Form:
     return _value(items)
 
 
-def _many(parts: list[list[Token]], depth: int) -> Form:
+def _many(parts: list[list[Token]], depth: int, joined: bool = False) -> Form:
     parts = [part for part in map(_trimmed, parts) if part]
     if len(parts) > MAX_ITEMS:
         raise Unreadable(f"a list of more than {MAX_ITEMS}")
@@ -216,6 +219,8 @@ def _many(parts: list[list[Token]], depth: int) -> Form:
     for part in parts:
         form = _form(part, depth + 1)
         found.extend(form.items if isinstance(form, Many) else [form])
+    if not joined and all(isinstance(form, Inequality) for form in found):
+        return Union(tuple(found))  # "x < 1 or x > 3"
     last = found[-1]
     if isinstance(last, Value) and last.unit:  # "12 and 36 min"
         found = [
@@ -246,7 +251,7 @@ def _bracketed(items: list[Token], depth: int) -> Form:
     if brackets == ("{", "}"):
         for bar in ("|", "mid", ":"):
             parts = _split(inside, bar)
-            if len(parts) == 2 and left == "{":
+            if len(parts) == 2 and len(parts[0]) == 1:
                 return _form(parts[1], depth + 1)  # {x | x > 2} is its condition
         if not _trimmed(inside):
             return Text("∅")
@@ -318,8 +323,7 @@ def _chain(parts: list[list[Token]], depth: int) -> Form:
     if name is None and len(parts) == 2:
         left, right = _form(parts[0], depth + 1), _form(parts[1], depth + 1)
         if isinstance(left, Value) and isinstance(right, Value):
-            from_symbols = "sym" in repr(left.tree) or "sym" in repr(right.tree)
-            if from_symbols:
+            if symbols_of(left.tree) | symbols_of(right.tree):
                 return Equation(left.tree, right.tree)
             return Value(right.tree, right.unit, "", (left,))
         return right

@@ -109,7 +109,8 @@ class Parser:
                 return ("add", tree, ("div", number(top.value), number(bottom.value)))
             if tree[0] == "deg" or (tree[0] == "add" and tree[2][0] == "deg"):
                 return ("add", tree, self._factor())
-            raise Unreadable("two numbers stand side by side")
+            if self.tokens[self.at - 1].kind != "close":
+                raise Unreadable("two numbers stand side by side")
         return ("mul", tree, self._factor())
 
     def _starts_factor(self) -> bool:
@@ -121,6 +122,10 @@ class Parser:
         if token.kind == "op" and token.text == "|":
             return self.bars == 0
         return token.kind == "op" and token.text in _STARTS
+
+    def _names_function(self) -> bool:
+        token = self.peek()
+        return token.kind == "fn" and token.text not in ("sqrt", "cbrt")
 
     def _factor(self) -> Node:
         if self.is_op("-", "+"):
@@ -350,7 +355,7 @@ class Parser:
         if self.depth > MAX_DEPTH:
             raise Unreadable("functions nest too deep")
         tree = self._factor()
-        while self._starts_factor() and self.peek().kind != "fn" and self.peek().text != "(":
+        while self._starts_factor() and self.peek().text != "(" and not self._names_function():
             tree = self._juxtaposed(tree)
         self.depth -= 1
         return [tree]

@@ -110,7 +110,8 @@ _SCAN = re.compile(
     re.VERBOSE | re.DOTALL,
 )
 _JOINERS = {"or": "or", "and": "and", "oo": "infty", "inf": "infty", "infinity": "infty", "Infinity": "infty"}
-_PLAIN_MARKS = {"≤": "leq", "&": "&", "'": "'", "!": "!", "%": "%", "|": "|", ":": ":", ";": ";", ",": ",", "=": "="}
+# Short words that are never a product of symbols, whatever stands around them.
+_SMALL = frozenset("is if for all the has then are any yes not let get sq cu".split())
 _TEXT_UNIT = re.compile(r"[A-Za-z]{1,8}(?:\s*[/^]\s*[A-Za-z0-9]{1,8})*")
 
 
@@ -216,10 +217,15 @@ class _Reader:
         self.pending = ""
 
     def _letters(self, run: str) -> None:
+        start = max(0, self.at - len(run) - 2)
         last = self.out[-1] if self.out else None
         after_value = last is not None and (last.kind in ("num", "close") or last.text in ("circ", "'", "''"))
         if last is not None and last.text == "/" and len(self.out) > 1 and self.out[-2].kind == "word":
             after_value = True  # "lb / in"
+        bracketed = last is not None and last.text == "(" and self.text.startswith(")", self.at)
+        if bracketed and len(self.out) > 1 and self.out[-2].kind == "num" and run in UNITS and self.text[start] == " ":
+            self.add("word", run)  # "18 (cm)"
+            return
         run = _ALIASES.get(run, run)
         if len(run) == 1:
             # "5 m" is five metres in plain text; in LaTeX a bare letter is a symbol.
@@ -235,6 +241,8 @@ class _Reader:
             self.add("op", _JOINERS[run])
         elif run in _GREEK:
             self.add("sym", run)
+        elif run.lower() in _SMALL:
+            self.add("word", run)
         elif after_value and (run.lower() in UNITS or run in UNITS):
             self.add("word", run)
         elif len(run) <= 4 and run.isupper() and self.latex:
