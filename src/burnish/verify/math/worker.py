@@ -43,6 +43,8 @@ def _decide(given: str, gold: str) -> tuple[str, str]:
             return "unparsable", "math-verify cannot read one of the two"
         read.append(found)
     equal = math_verify.verify(read[1], read[0], timeout_seconds=None, raise_on_error=True)
+    # Its comparison is not symmetric; only what holds both ways counts as equal.
+    equal = equal and math_verify.verify(read[0], read[1], timeout_seconds=None, raise_on_error=True)
     return ("equal" if equal else "different"), "math-verify"
 
 
