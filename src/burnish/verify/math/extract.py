@@ -32,7 +32,7 @@ _BREAK = re.compile(
     r",?\s(?:because|since|as|which|where|when|so that|by|after|per the|in total|altogether)\s|[，,]\s?因为|[(（](?:check|i\.e)",
     re.IGNORECASE,
 )
-_LETTERS = r"[A-J](?:(?:\s*+[,、和与&]?\s*+(?:and\s++)?)[A-J](?![a-z'A-Z]))*+(?![a-zA-Z'])"
+_LETTERS = r"(?-i:[A-J](?:(?:\s*+[,、和与&]?\s*+(?:and\s++)?)[A-J](?![a-z'_^]))*+(?![a-zA-Z'_^])(?!\s*+[=+<>_^]))"
 _DRESS = r"[\s*_:：`'\"“”(（\[{$]*+(?:\\(?:text|mathrm|mathbf|textbf|bf|boxed)\s*+\{)?[\s(（]*+"
 _CHOICE = re.compile(
     r"(?:answer|answer choice|option|choice|ans|正确答案|答案|故选|应选|选择|选项|选)"
@@ -183,17 +183,23 @@ def choice(text: str) -> str | None:
         if match:
             return _letters(match.group(1))
     text = text[-TAIL * 4 :]
-    explicit = [match for match in _CHOICE.finditer(text) if match.group(1).isupper()]
-    explicit += [match for match in _IS_ANSWER.finditer(text)]
+    explicit = [match for match in _CHOICE.finditer(text) if _distinct(match.group(1))]
+    explicit += [match for match in _IS_ANSWER.finditer(text) if _distinct(match.group(1) or match.group(2))]
     if explicit:
         last = max(explicit, key=lambda match: match.end())
         return _letters(next(group for group in last.groups() if group))
     line = text.rstrip().rpartition("\n")[2].strip()[-400:]
     match = _ONLY.match(line) or _LAST.search(line)
-    if match:
+    if match and _distinct(match.group(1)):
         return _letters(match.group(1))
     found = _BRACKETED.findall(text[-TAIL:])
     return found[-1] if found else None
+
+
+def _distinct(text: str) -> bool:
+    """Whether these can be letters of a choice: "III" is a number."""
+    letters = re.findall("[A-J]", text)
+    return len(letters) == len(set(letters))
 
 
 def _letters(text: str) -> str:

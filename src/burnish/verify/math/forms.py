@@ -13,7 +13,9 @@ from functools import lru_cache
 from burnish.verify.math.evaluate import symbols_of
 from burnish.verify.math.parse import Node, parse
 from burnish.verify.math.tokens import NAMED, Token, Unreadable, plain, tokens
+from burnish.verify.math.units import UNITS
 
+MAX_UNIT = 14  # ASSUMED: tokens of a unit or noun phrase
 MAX_ITEMS = 60  # ASSUMED: items of a list, entries of a matrix row
 
 
@@ -326,6 +328,8 @@ def _chain(parts: list[list[Token]], depth: int) -> Form:
             if symbols_of(left.tree) | symbols_of(right.tree):
                 return Equation(left.tree, right.tree)
             return Value(right.tree, right.unit, "", (left,))
+        if isinstance(left, Value) and symbols_of(left.tree):
+            raise Unreadable("an equation between unlike sides")
         return right
     forms = [_form(part, depth + 1) for part in parts]
     last = forms[-1]
@@ -354,6 +358,8 @@ def _without_unit(items: list[Token]) -> tuple[list[Token], tuple[str, ...]]:
         raise Unreadable("words before the value")
     if any(token.kind == "num" and not _exponent(tail, index) for index, token in enumerate(tail)):
         raise Unreadable("a number among the words")
+    if len(tail) > MAX_UNIT or any(_no_unit(token) for token in tail):
+        raise Unreadable("a sentence, not a unit")
     named = [token.text for token in rest[first:] if token.kind != "open" and token.kind != "close"]
     value = rest[:first]
     if len(value) > 2 and value[-1].kind == "open" and tail:  # "6 (balloons)"
@@ -361,6 +367,13 @@ def _without_unit(items: list[Token]) -> tuple[list[Token], tuple[str, ...]]:
     elif len(value) == 2 and value[-1].kind == "open" and tail:
         value = value[:-1]
     return value, tuple(unit + named)
+
+
+def _no_unit(token: Token) -> bool:
+    """Whether a token shows that words go on as a sentence: a symbol, a sign of relation, a run of Chinese."""
+    if token.kind == "word":
+        return len(token.text) > 5 and not token.text.isascii()
+    return token.kind == "fn" or (token.kind == "sym" and token.text not in UNITS) or token.text in _RELATIONS
 
 
 def _exponent(items: list[Token], index: int) -> bool:
@@ -401,6 +414,9 @@ def read(text: str, grouped: bool = True, letters: bool = False) -> Form:
         return REAL_LINE
     if words in ("∅", "∞ solutions", "undefined", "does not exist"):
         return Text(words)
+    lines = [line for line in text.split("\n") if line.strip(" $")] if "\n" in text and "\\begin" not in text else []
+    if len(lines) > 1 and all("=" in line for line in lines):
+        text = " ; ".join(lines)
     try:
         found = tokens(text, grouped=grouped, letters=letters)
         if len(found) > 600:

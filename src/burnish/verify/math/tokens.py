@@ -37,7 +37,7 @@ _ALIASES = {"asin": "arcsin", "acos": "arccos", "atan": "arctan", "arctg": "arct
 _GREEK = frozenset(
     "alpha beta gamma delta epsilon varepsilon zeta eta theta vartheta iota kappa lambda mu nu xi rho varrho sigma tau "
     "upsilon phi varphi chi psi omega Gamma Delta Theta Lambda Xi Pi Sigma Upsilon Phi Psi Omega ell hbar nabla partial "
-    "aleph imath jmath Re Im odot oplus otimes".split()
+    "aleph imath jmath Re Im odot oplus otimes angle triangle".split()
 )
 # What typography writes in one character.
 _UNICODE = {
@@ -66,6 +66,7 @@ _UNICODE = {
     "ω": "\\omega ", "φ": "\\phi ", "σ": "\\sigma ", "Δ": "\\Delta ", "ρ": "\\rho ", "℃": "^\\circ C ", "∣": "|",
 }  # fmt: skip
 _TABLE = str.maketrans(_UNICODE)
+_RUNS = re.compile(r"(?<=[0-9n])\}[\^_]\{(?=[0-9n]\})")  # ²³ is one exponent
 
 # Commands that only space, size or style what follows.
 _SILENT = frozenset(
@@ -117,7 +118,7 @@ _TEXT_UNIT = re.compile(r"[A-Za-z]{1,8}(?:\s*[/^]\s*[A-Za-z0-9]{1,8})*")
 
 def plain(text: str) -> str:
     """Typographic characters as the LaTeX or ASCII that they stand for."""
-    return text if text.isascii() else text.translate(_TABLE)
+    return text if text.isascii() else _RUNS.sub("", text.translate(_TABLE))
 
 
 class _Reader:
@@ -222,6 +223,8 @@ class _Reader:
         after_value = last is not None and (last.kind in ("num", "close") or last.text in ("circ", "'", "''"))
         if last is not None and last.text == "/" and len(self.out) > 1 and self.out[-2].kind == "word":
             after_value = True  # "lb / in"
+        if last is not None and last.kind == "word" and len(run) > 1:
+            after_value = True  # "square cm"
         bracketed = last is not None and last.text == "(" and self.text.startswith(")", self.at)
         if bracketed and len(self.out) > 1 and self.out[-2].kind == "num" and run in UNITS and self.text[start] == " ":
             self.add("word", run)  # "18 (cm)"

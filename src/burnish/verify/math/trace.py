@@ -104,7 +104,7 @@ def check_trace(text: str, *, annotated: bool | None = None, tolerance: float = 
         annotated: only those in `<<...>>` (True), all others (False), or (None) the annotated ones where the
             solution has any, else all others. In plain text only a computation counts ("12 * 3 = 36", not "x = 3"),
             and units are not known ("$1 / 2 = 50 cents"): its verdicts are hints.
-        tolerance: by which the sides may differ, absolute, or relative to the larger side when that is above 1.
+        tolerance: by which the sides may differ.
 
     Never raises, whatever the text; linear in its length up to 400 equations.
     """
@@ -129,7 +129,7 @@ def _whole(text: str, match: re.Match[str]) -> bool:
     before, after = text[max(0, match.start() - 1) : match.start()], text[match.end() : match.end() + 1]
     if inside[0] in "+*/^)×÷·=" or (inside[0] in "-−–" and text[max(0, match.start() - 8) : match.start()].rstrip()[-1:].isalnum()):
         return False
-    joined = match.group()[0] == inside[0] and (before.isalnum() or before in ":.,_%\\")
+    joined = match.group()[0] == inside[0] and before and (before.isalnum() or before in ":.,_%\\")
     return not joined and not (after.isalpha() and match.group()[-1] == inside[-1])
 
 
@@ -146,7 +146,7 @@ def _steps(text: str, start: int, annotated: bool, tolerance: float) -> list[Ste
         if len(out) > MAX_STEPS:
             break
         step = _step(left, right, (begin, end), annotated, tolerance)
-        if annotated or (step.holds is not None and _COMPUTED.search(left)):
+        if annotated or (step.holds is not None and _COMPUTED.search(left if not out else left + right)):
             out.append(step)
     return out
 
@@ -158,7 +158,7 @@ def _step(left: str, right: str, place: tuple[int, int], annotated: bool, tolera
     if a is None or b is None:
         why = f"{(left if a is None else right).strip()[:40]!r} has no value"
     else:
-        holds = abs(a - b) <= Fraction(tolerance) * max(1, abs(a), abs(b))
+        holds = abs(a - b) <= Fraction(tolerance)
         if not holds:
             why = f"{left.strip()[:40]} is {_shown(a)}, not {right.strip()[:40]}"
     sides = ("".join(side.split()) for side in (left, right))

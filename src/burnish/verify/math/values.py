@@ -36,6 +36,7 @@ class Rules:
     relative: float = 0.0
 
 
+_DEGREE = Fraction(355, 113 * 180)  # of a radian, to seven digits: the size of a last place, not a value
 STRICT = Rules(rounding=False)
 
 
@@ -56,7 +57,9 @@ def last_place(tree: Node) -> tuple[Fraction, int] | None:
             return None
         return tree[2], len(str(abs(tree[1] / tree[2]).__floor__()))
     if kind in ("neg", "pct", "deg"):
-        return last_place(tree[1])
+        found = last_place(tree[1])
+        scale = {"neg": Fraction(1), "pct": Fraction(1, 100), "deg": _DEGREE}[kind]
+        return (found[0] * scale, found[1]) if found else None
     if kind == "mul" and tree[2][0] == "pow" and tree[2][1][:2] == ("num", Fraction(10)):
         found, scale = last_place(tree[1]), normal(tree[2])
         factor = as_rational(scale) if scale else None
