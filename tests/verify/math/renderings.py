@@ -8,7 +8,8 @@ from fractions import Fraction
 
 NUMBER = re.compile(r"-?(?:[1-9]\d{0,2}(?:,\d{3})+|\d+)(?:\.\d+)?")
 COUNTED = re.compile(r"(-?[\d,]*\.?\d+)\s+\(([^()\d]*)\)")
-FRACTION = re.compile(r"(-?)\\frac\{(\d+)\}\{(\d+)\}|(-?)(\d+)\s*/\s*(\d+)")
+FRACTION = re.compile(r"(-?)\\frac\{(\d+)\}\{(\d+)\}|(-?)(\d+)\.?\s*/\s*(\d+)")
+PERCENT = re.compile(r"\$?([\d.]+) ?\\?%\$?")
 # Notation without a plain form, and sentences: these are re-rendered as LaTeX only.
 NO_PLAIN = re.compile(r"\\(?:begin|sum|int|lim|big|mathbf|vec|hat|bar|cdots|ldots|sim|(?:sin|cos|tan|ln) *\\frac)")
 SCIENTIFIC = re.compile(r"(-?[\d.]+)e(-?\d+)")
@@ -104,7 +105,11 @@ def decimal(top: int, bottom: int) -> str | None:
 
 def renderings(gold: str) -> list[str]:
     """At least two other ways to write a gold answer; none of them is the string itself."""
-    text = gold.strip()
+    text = gold.strip().removesuffix(".")
+    if re.fullmatch(r"\.\d+", text):
+        text = "0" + text
+    if re.fullmatch(r"\d+th", text):
+        return [f"\\text{{{text}}}", text.upper(), f"**{text}**"]
     if NUMBER.fullmatch(text):
         return number(text)
     counted = COUNTED.fullmatch(text)
@@ -115,6 +120,9 @@ def renderings(gold: str) -> list[str]:
         exponent = int(match.group(2))
         shifted = f"{Fraction(match.group(1)) / 10} * 10^{exponent + 1}"
         return [f"{match.group(1)} \\times 10^{{{exponent}}}", f"${match.group(1)}\\cdot 10^{{{exponent}}}$", shifted]
+    if match := PERCENT.fullmatch(text):
+        found = [f"{match.group(1)}\\%", f"{match.group(1)} percent", str(Fraction(match.group(1)) / 100)]
+        return [form for form in found if form != gold]
     if COLON.fullmatch(text):
         return [text.replace(":", " : "), f"${text}$", f"\\text{{{text}}}"]
     bare = text.strip("$")

@@ -313,7 +313,7 @@ def _mixed(given: Form, gold: Form, rules: Rules) -> bool | None:
     if Ratio in kinds and Value in kinds:
         ratio, value = (given, gold) if isinstance(given, Ratio) else (gold, given)
         assert isinstance(ratio, Ratio) and isinstance(value, Value)
-        if len(ratio.parts) != 2 or not ratio.parts[1]:
+        if len(ratio.parts) != 2 or not ratio.parts[1] or value.tree[0] != "div":  # 3:4 is 3/4, but 5:1 is not 5
             return False
         return same_value(Value(("num", ratio.parts[0] / ratio.parts[1], None)), value, rules)
     if Matrix in kinds and Sequence in kinds:

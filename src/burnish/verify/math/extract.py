@@ -13,6 +13,7 @@ from burnish.verify.math.numbers import final_number
 
 Wanted = Literal["any", "number", "choice"]
 STATEMENT = 1_200  # ASSUMED: characters after "the answer is" in which the answer must stand
+LONGEST = 4_100  # ASSUMED: characters of one statement; more than any answer that is compared
 TAIL = 4_000  # ASSUMED: characters at the end that are searched for a last value when nothing is marked
 
 _HASHES = re.compile(r"####[^\S\n]*+(\S[^\n]*+)")
@@ -27,12 +28,14 @@ _ANSWER = re.compile(
 )
 _STATED = re.compile(r"(?:is|are|ist|est|es|è|é|equals|是|为|等于|:|：|=)[*_\s]*+(?::|：)?$", re.IGNORECASE)
 _THEREFORE = re.compile(r"(?:答|所以|因此|故|综上|therefore|thus|hence|so we get)[,，:：\s]*+", re.IGNORECASE)
-_MATH = re.compile(r"\$\$(.+?)\$\$|\$([^$]++)\$|\\\((.+?)\\\)|\\\[(.+?)\\\]", re.DOTALL)
+_MATH = re.compile(
+    r"\$\$(.{1,2000}?)\$\$|\$([^$]++)\$|\\\((.{1,2000}?)\\\)|\\\[(.{1,2000}?)\\\]", re.DOTALL
+)
 _BREAK = re.compile(
     r",?\s(?:because|since|as|which|where|when|so that|by|after|per the|in total|altogether)\s|[，,]\s?因为|[(（](?:check|i\.e)",
     re.IGNORECASE,
 )
-_LETTERS = r"(?-i:[A-J](?:(?:\s*+[,、和与&]?\s*+(?:and\s++)?)[A-J](?![a-z'_^]))*+(?![a-zA-Z'_^])(?!\s*+[=+<>_^]))"
+_LETTERS = r"(?-i:[A-J](?:(?:\s*+[,、和与&]?\s*+(?:and\s++)?)[A-J](?![a-z'_^])){0,9}+(?![a-zA-Z'_^])(?!\s*+[=+<>_^]))"
 _DRESS = r"[\s*_:：`'\"“”(（\[{$]*+(?:\\(?:text|mathrm|mathbf|textbf|bf|boxed)\s*+\{)?[\s(（]*+"
 _CHOICE = re.compile(
     r"(?:answer|answer choice|option|choice|ans|正确答案|答案|故选|应选|选择|选项|选)"
@@ -43,7 +46,7 @@ _CHOICE = re.compile(
 _IS_ANSWER = re.compile(
     rf"[(（]?({_LETTERS})[)）]?[.:]?\s++(?:is|are)\s++(?:the\s++)?(?:right|correct|answer|best)|(?:项|选项)?({_LETTERS})(?:项)?(?:正确|是正确)"
 )
-_ONLY = re.compile(rf"{_DRESS}({_LETTERS})[\s)）\]}}$*_.。,:\"'`]*+(?:$|(?<=[).:])\s.*+$)")
+_ONLY = re.compile(rf"{_DRESS}({_LETTERS})(?:[)）.:：]\s*+\S.*+|[\s)）\]}}$*_.。,:\"'`]*+)$", re.DOTALL)
 _BRACKETED = re.compile(r"[(（]([A-J])[)）]")
 _LAST = re.compile(rf"(?:^|[\s=.。,:，：(])({_LETTERS})[\s)）.。*$]*+$")
 
@@ -119,7 +122,7 @@ def _segments(text: str) -> list[re.Match[str]]:
 
 def _variants(statement: str) -> Iterator[str]:
     """Readings of one statement, the fullest first: the sentence, up to a "because", its mathematics."""
-    statement = statement.strip().strip("*").strip()
+    statement = statement[:LONGEST].strip().strip("*").strip()
     yield statement
     short = _BREAK.split(statement, maxsplit=1)[0]
     if short != statement:

@@ -12,7 +12,7 @@ from functools import lru_cache
 
 from burnish.verify.math.evaluate import symbols_of
 from burnish.verify.math.parse import Node, parse
-from burnish.verify.math.tokens import NAMED, Token, Unreadable, plain, tokens
+from burnish.verify.math.tokens import MAX_CHARACTERS, NAMED, Token, Unreadable, plain, tokens
 from burnish.verify.math.units import UNITS
 
 MAX_UNIT = 14  # ASSUMED: tokens of a unit or noun phrase
@@ -313,8 +313,8 @@ def _outside(items: list[Token]) -> list[Token]:
 def _chain(parts: list[list[Token]], depth: int) -> Form:
     """`x = 3`, `f(2) = 1 + 2 = 3`, `ax + b = 0`."""
     parts = [part for part in parts if part]
-    if not parts:
-        raise Unreadable("an equals sign alone")
+    if not parts or len(parts) > MAX_ITEMS:
+        raise Unreadable("an equals sign alone" if not parts else f"a chain of more than {MAX_ITEMS}")
     name = _name(parts[0]) if len(parts) > 1 else None
     if name is not None:
         if all(_name(part) is not None and len(part) == 1 and part[0].kind == "sym" for part in parts[:-1]):
@@ -400,7 +400,6 @@ def _phrase(text: str) -> bool:
     return len(words) > 1 and words[0].isalpha() and words[0].islower() and not known
 
 
-@lru_cache(maxsize=8192)
 def read(text: str, grouped: bool = True, letters: bool = False) -> Form:
     """The shape of an answer. Never raises: what is no mathematics is `Text`.
 
@@ -409,6 +408,13 @@ def read(text: str, grouped: bool = True, letters: bool = False) -> Form:
         grouped: read `1,234` as one number (else as two answers).
         letters: read letters as symbols also where plain text may mean a unit or a word ("3 t", "gi").
     """
+    if len(text) > MAX_CHARACTERS:
+        return Text(text, math=True)
+    # Gold answers and short ones come again and again; long ones are not worth their memory.
+    return (_kept if len(text) <= 300 else _read)(text, grouped, letters)
+
+
+def _read(text: str, grouped: bool, letters: bool) -> Form:
     words = words_of(text)
     if words == "ℝ":
         return REAL_LINE
@@ -426,7 +432,10 @@ def read(text: str, grouped: bool = True, letters: bool = False) -> Form:
         return _form(found)
     except (Unreadable, RecursionError):
         if not letters and _LETTERED.search(text):
-            form = read(text, grouped, True)
+            form = _read(text, grouped, True)
             if not isinstance(form, Text):
                 return form
-        return Text(words, math=bool(re.search(r"[0-9\\^=]", words)))
+        return Text(words, math=bool(re.search(r"[0-9\\^=]", _WRAPPED.sub(" ", text))))
+
+
+_kept = lru_cache(maxsize=8192)(_read)

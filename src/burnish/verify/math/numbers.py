@@ -13,6 +13,7 @@ from fractions import Fraction
 # Longer runs of digits are noise, not answers; the bound also keeps `int` away from CPython's 4,300-digit limit.
 MAX_DIGITS = 400  # ASSUMED
 TAIL = 2_000  # ASSUMED: characters at the end that are searched first
+STATEMENTS = 50  # ASSUMED: statements of an answer that are looked at, from the last one back
 STATEMENT = 200  # ASSUMED: characters after "the answer is" in which its number must stand
 
 # Full-width digits, typographic minus signs and thin spaces become their plain forms before anything is matched.
@@ -56,6 +57,7 @@ _ANSWER = re.compile(
     r"(?:(?:is|are|ist|est|es|è|é|是|为)\b|是|为|:|=)",
     re.IGNORECASE,
 )
+_NO_NUMBER = re.compile(r"[^0-9.,]\s")
 _SENTENCE_END = re.compile(r"[.;!?。！？](?:\s|$)")
 
 
@@ -106,13 +108,13 @@ def _braced(text: str, start: int) -> str:
 
 def _marked(text: str) -> Iterator[str]:
     """Statements of a final answer, the most explicit convention first, within one convention the last one first."""
-    for match in reversed(list(_HASHES.finditer(text))):
+    for match in reversed(list(_HASHES.finditer(text))[-STATEMENTS:]):
         if not _LIST_NUMBER.match(match["rest"]):
             yield match["rest"]
     boxes = [match.end() for match in _BOXED.finditer(text)]
     if boxes:
         yield _braced(text, boxes[-1])
-    for end in reversed([match.end() for match in _ANSWER.finditer(text)]):
+    for end in reversed([match.end() for match in _ANSWER.finditer(text)][-STATEMENTS:]):
         line = text[end : end + STATEMENT].partition("\n")[0]
         yield _SENTENCE_END.split(line, maxsplit=1)[0]
 
@@ -131,9 +133,10 @@ def final_number(text: str) -> Fraction | None:
         value = stated_number(statement)
         if value is not None:
             return value
-    tail = text[-TAIL:]
-    if len(text) > TAIL:  # most answers end with their number: look there first, from a line's start on
-        found = _last(tail[tail.find("\n") + 1 :]) if "\n" in tail else None
+    if len(text) > TAIL:  # most answers end with their number: look there first, from a place that cuts none
+        tail = text[-TAIL:]
+        cut = _NO_NUMBER.search(tail)
+        found = _last(tail[cut.end() if cut else 0 :])
         if found is not None:
             return found
     return _last(text)

@@ -46,7 +46,6 @@ _UNICODE = {
     **dict.fromkeys("\u2009\u202f\u00a0\u2007", "\\,"),
     **dict.fromkeys("\u3000\u2003\u2002\u200b\ufeff", " "),
     **dict.fromkeys("×✕⋅·∗•⋆", " \\cdot "),
-    **{super_: f"^{{{digit}}}" for super_, digit in zip("⁰¹²³⁴⁵⁶⁷⁸⁹ⁿ", "0123456789n")},
     **{sub: f"_{{{digit}}}" for sub, digit in zip("₀₁₂₃₄₅₆₇₈₉ₙ", "0123456789n")},
     **{
         chr(code): f"\\frac{{{top}}}{{{bottom}}}"
@@ -66,7 +65,8 @@ _UNICODE = {
     "ω": "\\omega ", "φ": "\\phi ", "σ": "\\sigma ", "Δ": "\\Delta ", "ρ": "\\rho ", "℃": "^\\circ C ", "∣": "|",
 }  # fmt: skip
 _TABLE = str.maketrans(_UNICODE)
-_RUNS = re.compile(r"(?<=[0-9n])\}[\^_]\{(?=[0-9n]\})")  # ²³ is one exponent
+_RAISED = re.compile("[⁰¹²³⁴⁵⁶⁷⁸⁹ⁿ]+")  # ²³ is one exponent
+_DIGITS = str.maketrans("⁰¹²³⁴⁵⁶⁷⁸⁹ⁿ", "0123456789n")
 
 # Commands that only space, size or style what follows.
 _SILENT = frozenset(
@@ -112,13 +112,15 @@ _SCAN = re.compile(
 )
 _JOINERS = {"or": "or", "and": "and", "oo": "infty", "inf": "infty", "infinity": "infty", "Infinity": "infty"}
 # Short words that are never a product of symbols, whatever stands around them.
-_SMALL = frozenset("is if for all the has then are any yes not let get sq cu".split())
+_SMALL = frozenset("is if for all the has then are any yes not let get sq cu st nd rd th".split())
 _TEXT_UNIT = re.compile(r"[A-Za-z]{1,8}(?:\s*[/^]\s*[A-Za-z0-9]{1,8})*")
 
 
 def plain(text: str) -> str:
     """Typographic characters as the LaTeX or ASCII that they stand for."""
-    return text if text.isascii() else _RUNS.sub("", text.translate(_TABLE))
+    if text.isascii():
+        return text
+    return _RAISED.sub(lambda run: f"^{{{run.group().translate(_DIGITS)}}}", text).translate(_TABLE)
 
 
 class _Reader:

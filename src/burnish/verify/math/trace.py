@@ -11,6 +11,7 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 from fractions import Fraction
+from itertools import islice
 
 from burnish.verify.math.exact import Beyond, as_rational, exact
 from burnish.verify.math.parse import parse
@@ -108,16 +109,16 @@ def check_trace(text: str, *, annotated: bool | None = None, tolerance: float = 
 
     Never raises, whatever the text; linear in its length up to 400 equations.
     """
-    marked = [_steps(match.group(1), match.start(1), True, tolerance) for match in _ANNOTATED.finditer(text)]
-    steps = [step for found in marked for step in found]
+    found = islice(_ANNOTATED.finditer(text), MAX_STEPS)
+    marked = [_steps(match.group(1), match.start(1), True, tolerance) for match in found]
+    steps = [step for chain in marked for step in chain]
     if annotated is False or (annotated is None and not steps):
         plain = _ANNOTATED.sub(lambda match: "\n" * len(match.group()), text)
         runs = [
             _steps(match.group(), match.start(), False, tolerance)
-            for match in _RUN.finditer(plain)
-            if _whole(plain, match)
+            for match in islice((run for run in _RUN.finditer(plain) if _whole(plain, run)), MAX_STEPS)
         ]
-        steps = [step for found in runs for step in found]
+        steps = [step for chain in runs for step in chain]
     return Trace(steps=tuple(steps[:MAX_STEPS]))
 
 
@@ -137,7 +138,7 @@ def _steps(text: str, start: int, annotated: bool, tolerance: float) -> list[Ste
     """The equations of a chain `a = b = c`: a = b, then b = c."""
     sides: list[tuple[str, int, int]] = []
     at = 0
-    for match in [*_SIGN.finditer(text), None]:
+    for match in [*islice(_SIGN.finditer(text), MAX_STEPS), None]:
         end = match.start() if match else len(text)
         sides.append((text[at:end], start + at, start + end))
         at = match.end() if match else end
