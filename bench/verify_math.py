@@ -5,7 +5,7 @@
 Each set gives one worked answer a row: the gold answer re-rendered in a box, and every second row the gold answer of
 another row. Both sides get the same texts and gold strings: ours through `MathChecker.compare` with math-verify as the
 last resort, math-verify through `parse` and `verify` as its README has it, with limits of 2 s instead of its 5 (some
-pairs of the college set take it minutes). Nothing is warm from the measured texts: our reading is cached by text, so each text is judged once. The sides
+pairs of the college set take it minutes). Our reading is cached by text, so each text is judged once. The sides
 alternate by blocks of 50 rows; the figure is the ratio of the summed times. Needs math-verify and BURNISH_DATA.
 """
 
@@ -92,7 +92,7 @@ def measure(name: str, rows: int) -> dict[str, object]:
         "value": round(ratio, 2),
         "bar": BARS[name],
         "holds": ratio >= BARS[name],
-        "detail": f"{each['ours']:.2f} ms against {each['theirs']:.2f} ms an answer; {same} of {len(pairs)} verdicts agree",
+        "detail": f"{each['ours']:.2f} ms against {each['theirs']:.2f} ms; {same} of {len(pairs)} verdicts agree",
     }
 
 
@@ -112,7 +112,8 @@ def main() -> None:
         print(json.dumps({"bench": "verify_math", "rows": rows}))
         return
     for row in rows:
-        print(f"{row['name']:40} {row['value']:>8} (bar {row['bar']}) {'holds' if row['holds'] else 'FAILS'}: {row['detail']}")
+        told = "holds" if row["holds"] else "FAILS"
+        print(f"{row['name']:40} {row['value']:>8} (bar {row['bar']}) {told}: {row['detail']}")
 
 
 if __name__ == "__main__":

@@ -17,7 +17,8 @@ COLON = re.compile(r"\d+(?::\d+)+")
 WORDS = re.compile(r"(?<![\\A-Za-z{])(?!sin|cos|tan|log|exp)[A-Za-z]{3,}")
 _PLAIN = {
     "\\left": "", "\\right": "", "\\quad": " ", "\\,": "", "\\;": " ", "\\!": "", "\\ ": " ", "~": " ",
-    "\\infty": "∞", "\\cup": "∪", "\\times": "×", "\\cdot": "*", "\\pi": "π", "\\pm": "±", "\\prime": "′", "\\lfloor": "⌊", "\\rfloor": "⌋", "\\lceil": "⌈", "\\rceil": "⌉", "\\leqslant": "<=",
+    "\\infty": "∞", "\\cup": "∪", "\\times": "×", "\\cdot": "*", "\\pi": "π", "\\pm": "±",
+    "\\prime": "′", "\\lfloor": "⌊", "\\rfloor": "⌋", "\\lceil": "⌈", "\\rceil": "⌉", "\\leqslant": "<=",
     "\\geqslant": ">=", "\\leq": "<=", "\\geq": ">=", "\\neq": "≠", "\\circ": "°", "\\theta": "θ", "\\approx": "≈",
     "\\alpha": "α", "\\beta": "β", "\\lambda": "λ", "\\mu": "μ", "\\omega": "ω", "\\sigma": "σ", "\\{": "{", "\\}": "}",
     "\\mid": "|", "\\$": "$", "\\%": "%",
@@ -34,7 +35,7 @@ def _braced(text: str, at: int) -> tuple[str, int]:
 
 
 def plain(text: str) -> str:
-    """LaTeX as plain text: (a)/(b), sqrt(a), a^(b), without dollar signs. May leave commands that have no plain form."""
+    """LaTeX as plain text: (a)/(b), sqrt(a), a^(b), no dollar signs. May leave commands that have no plain form."""
     out, at = "", 0
     text = re.sub(r"(?<!\\)\$", "", text)
     while at < len(text):
@@ -71,7 +72,9 @@ def latex(text: str) -> str:
     """The same LaTeX in another hand: dfrac, no \\left and \\right, other spacing, other delimiters and synonyms."""
     out = re.sub(r"(?<!\\)\$\$?(.+?)(?<!\\)\$\$?", r"\\(\1\\)", text, flags=re.DOTALL)
     out = re.sub(r"\\(left|right)(?![A-Za-z])(?!\s*\.)", "", out) if "\\right." not in out else out
-    out = out.replace("\\frac", "\\dfrac").replace("\\infty", "+\\infty" if "(" in out and "-\\infty" not in out else "\\infty")
+    out = out.replace("\\frac", "\\dfrac").replace(
+        "\\infty", "+\\infty" if "(" in out and "-\\infty" not in out else "\\infty"
+    )
     out = out.replace("\\leq ", "\\le ").replace("\\geq ", "\\ge ").replace("+\\infty", "\\infty")
     out = re.sub(r"\\mathrm\{~?([a-z]+)\}", r"\\text{ \1}", out)
     out = re.sub(r"\s*([=+,<>])\s*", r" \1 ", out)
@@ -133,7 +136,9 @@ def renderings(gold: str) -> list[str]:
     found.append(re.sub(r"(?<=[^\s\\]) (?=[^\s])", "  ", latex(text)).replace("$", "$ "))
     match = FRACTION.fullmatch(bare)
     if match:
-        sign, top, bottom = (match.group(1) or "", match.group(2), match.group(3)) if match.group(2) else match.groups()[3:]
+        sign, top, bottom = (
+            (match.group(1) or "", match.group(2), match.group(3)) if match.group(2) else match.groups()[3:]
+        )
         found += [f"{sign}{top}/{bottom}", f"{sign}\\dfrac{{{int(top) * 2}}}{{{int(bottom) * 2}}}"]
         ended = decimal(int(top), int(bottom))
         found += [sign + ended] if ended else []

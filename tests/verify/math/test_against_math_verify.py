@@ -13,7 +13,8 @@ from collections import Counter
 import pytest
 
 from burnish.verify.math import equivalent
-from burnish.verify.math.forms import Inequality, Many, Matrix, Sequence, Text, Union, Value, read
+from burnish.verify.math.reading.forms import read
+from burnish.verify.math.reading.shapes import Inequality, Many, Matrix, Sequence, Text, Union, Value
 from tests.verify.math.gold import SETS, golds
 from tests.verify.math.renderings import renderings
 

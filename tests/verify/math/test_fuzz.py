@@ -1,4 +1,4 @@
-"""Broken answers: real ones cut, doubled, swapped and sprinkled. No crash, no hang, from threads, asyncio, processes."""
+"""Broken answers: real ones cut, doubled and sprinkled. No crash, no hang, from threads, asyncio and processes."""
 
 from __future__ import annotations
 
@@ -16,16 +16,26 @@ from tests.verify.math.gold import BOXED, SETS, WORKED, golds
 
 CHECKER = MathChecker(symbolically=False)
 SPRINKLES = (
-    "\\frac{", "}", "{", "\\sqrt", "^", "_", "$", "\\boxed{", "####", "the answer is ", "答案是", "=", ",", "(", "]", "\\left",
-    "\\begin{array}{c}", "\\end{array}", "\\\\", "&", "%", "°", "½", "∞", "\\pm", "|", "!", "e9999", "10^", "^{10^{10}}", "'",
-    "\\text{", "\\infty", "<<", ">>", "1/0", "\x00", "\ud800", "😀", "9" * 60, "-", "--", "\\log_{1}", "0^0", "\\binom",
-    "!!!!", "\\lfloor", "i", "e", "\\sin^{-1}", "~", ";", ":", " or ", " and ", "\n", "\r", "\t", "٣", "−",
+    "\\frac{", "}", "{", "\\sqrt", "^", "_", "$", "\\boxed{", "####", "the answer is ", "答案是", "=", ",", "(", "]",
+    "\\left", "\\begin{array}{c}", "\\end{array}", "\\\\", "&", "%", "°", "½", "∞", "\\pm", "|", "!", "e9999", "10^",
+    "^{10^{10}}", "'", "\\text{", "\\infty", "<<", ">>", "1/0", "\x00", "\ud800", "😀", "9" * 60, "-", "--", "0^0",
+    "\\log_{1}", "\\binom", "!!!!", "\\lfloor", "i", "e", "\\sin^{-1}", "~", ";", ":", " or ", " and ", "\n", "\r",
+    "\t", "٣", "−",
 )  # fmt: skip
 
 
 def corpus() -> list[str]:
     if not (os.environ.get("BURNISH_DATA") or (SETS and _there())):
-        return ["\\frac{1}{2}", "x=1 or x=2", "(1,2)", "\\sqrt{2}+\\pi", "12 \\text{ cm}", "[0, \\infty)", "3:30", "Yes"]
+        return [
+            "\\frac{1}{2}",
+            "x=1 or x=2",
+            "(1,2)",
+            "\\sqrt{2}+\\pi",
+            "12 \\text{ cm}",
+            "[0, \\infty)",
+            "3:30",
+            "Yes",
+        ]
     return [gold for name in SETS for gold in golds(name)]
 
 
@@ -89,7 +99,9 @@ def test_from_threads_asyncio_and_processes(count: int) -> None:
         assert sum(row[0] for row in threads.map(lambda seed: bombard(seed, count), range(4))) == 4 * count
 
     async def many() -> int:
-        return sum(row[0] for row in await asyncio.gather(*(asyncio.to_thread(bombard, seed, count) for seed in range(4, 8))))
+        return sum(
+            row[0] for row in await asyncio.gather(*(asyncio.to_thread(bombard, seed, count) for seed in range(4, 8)))
+        )
 
     assert asyncio.run(many()) == 4 * count
     with multiprocessing.get_context("spawn").Pool(2) as processes:

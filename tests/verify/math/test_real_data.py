@@ -10,8 +10,10 @@ import pytest
 
 from burnish.records import Message, Prompt, Response
 from burnish.verify.math import MathChecker, equivalent
-from burnish.verify.math.forms import Value, read, words_of
-from burnish.verify.math.values import real
+from burnish.verify.math.equality.values import real
+from burnish.verify.math.reading.forms import read
+from burnish.verify.math.reading.shapes import Value
+from burnish.verify.math.reading.words import words_of
 from tests.verify.math.gold import BOXED, CHOICES, SETS, WORKED, golds, options, rows
 from tests.verify.math.renderings import renderings
 
@@ -100,7 +102,9 @@ def test_choices_in_every_form(name: str) -> None:
             texts += [f"We compute \\boxed{{{listed[letters]}}}", f"The answer is {letters}) {listed[letters]}"]
         known = OWN_SOLUTION.get(name, {})
         failed += [
-            text for text, kind in zip(texts, kinds(texts, reference)) if kind != "equal" and not any(map(text.endswith, known))
+            text
+            for text, kind in zip(texts, kinds(texts, reference))
+            if kind != "equal" and not any(map(text.endswith, known))
         ]
         free = [letter for letter in "ABCDE" if letter not in letters]
         other = next((letter for letter in free if listed.get(letter) != listed.get(letters)), free[0])

@@ -69,7 +69,11 @@ def test_a_child_that_dies_is_replaced() -> None:
 @needed
 def test_from_threads_and_asyncio() -> None:
     with ThreadPoolExecutor(6) as threads:
-        found = list(threads.map(lambda n: equivalent(f"\\sum_{{k=1}}^{{{n}}} k", str(n * (n + 1) // 2), seconds=60), range(2, 14)))
+        found = list(
+            threads.map(
+                lambda n: equivalent(f"\\sum_{{k=1}}^{{{n}}} k", str(n * (n + 1) // 2), seconds=60), range(2, 14)
+            )
+        )
     assert {result.kind for result in found} == {"equal"}
     assert threading.active_count() < 50
 

@@ -7,12 +7,12 @@ Model text is never evaluated as code.
 """
 
 from burnish.verify.math.checker import MathChecker
+from burnish.verify.math.equality.values import Rules
 from burnish.verify.math.equivalent import equivalent
 from burnish.verify.math.extract import extract_answer
 from burnish.verify.math.numbers import final_number
 from burnish.verify.math.result import MathResult
 from burnish.verify.math.trace import Step, Trace, check_trace
-from burnish.verify.math.values import Rules
 
 __all__ = [
     "MathChecker",

@@ -9,14 +9,15 @@ from dataclasses import dataclass, field
 
 from burnish.protocols import Verdict
 from burnish.records import Prompt, Response
+from burnish.verify.math.equality.values import Rules, last_place
 from burnish.verify.math.equivalent import equivalent
 from burnish.verify.math.extract import choice, closing, marked, statements
-from burnish.verify.math.forms import Text, Value, read
 from burnish.verify.math.numbers import final_number, stated_number
+from burnish.verify.math.reading.forms import read
+from burnish.verify.math.reading.shapes import Text, Value
+from burnish.verify.math.reading.tokens import plain
 from burnish.verify.math.result import MathResult
 from burnish.verify.math.symbolic import SECONDS
-from burnish.verify.math.tokens import plain
-from burnish.verify.math.values import Rules, last_place
 
 _LETTERS = re.compile(r"[A-J](?:\s*+,?\s*+[A-J])*+")
 _PLAIN = re.compile(r"\s*+[-+]?[0-9][0-9,]*+(?:\.[0-9]++)?\s*+")
@@ -38,7 +39,7 @@ def read_reference(reference: str) -> Gold | str:
     accepted answers (`["1/2", "0.5"]`), or `{"answer": "B", "options": {"A": "3", "B": "4"}}`, or `{"answers": [...]}`.
     """
     text = reference.strip()
-    if text.startswith(('{"', '["', "{ \"")):
+    if text.startswith(('{"', '["', '{ "')):
         try:
             held = json.loads(text)
         except ValueError:
@@ -175,7 +176,11 @@ class MathChecker:
 def _number_of(gold: str) -> str:
     """A short form of a gold answer that is one number (with or without unit and decoration), else an empty text."""
     form = read(gold)
-    if isinstance(form, Value) and not form.others and (form.tree[0] == "num" or last_place(form.tree) or _simple(form)):
+    if (
+        isinstance(form, Value)
+        and not form.others
+        and (form.tree[0] == "num" or last_place(form.tree) or _simple(form))
+    ):
         return gold
     return ""
 

@@ -7,11 +7,13 @@ from fractions import Fraction
 from functools import lru_cache
 
 from burnish.verify.math import symbolic
-from burnish.verify.math.compare import same
-from burnish.verify.math.forms import Form, Many, Sequence, Text, Union, Value, read, words_of
+from burnish.verify.math.equality.compare import same
+from burnish.verify.math.equality.values import Rules
+from burnish.verify.math.reading.forms import read
+from burnish.verify.math.reading.shapes import Form, Many, Sequence, Text, Union, Value
+from burnish.verify.math.reading.tokens import FUNCTIONS, MAX_CHARACTERS
+from burnish.verify.math.reading.words import words_of
 from burnish.verify.math.result import MathResult
-from burnish.verify.math.tokens import FUNCTIONS, MAX_CHARACTERS
-from burnish.verify.math.values import Rules
 
 SYMBOLIC_CHARACTERS = 500  # ASSUMED: longer texts are not sent to math-verify
 _NUMBER = re.compile(r"[-+]?(?:[0-9]{1,3}(?:,[0-9]{3})++|[0-9]{1,40})(?:\.[0-9]{1,40})?")

@@ -28,11 +28,10 @@ _ANSWER = re.compile(
 )
 _STATED = re.compile(r"(?:is|are|ist|est|es|è|é|equals|是|为|等于|:|：|=)[*_\s]*+(?::|：)?$", re.IGNORECASE)
 _THEREFORE = re.compile(r"(?:答|所以|因此|故|综上|therefore|thus|hence|so we get)[,，:：\s]*+", re.IGNORECASE)
-_MATH = re.compile(
-    r"\$\$(.{1,2000}?)\$\$|\$([^$]++)\$|\\\((.{1,2000}?)\\\)|\\\[(.{1,2000}?)\\\]", re.DOTALL
-)
+_MATH = re.compile(r"\$\$(.{1,2000}?)\$\$|\$([^$]++)\$|\\\((.{1,2000}?)\\\)|\\\[(.{1,2000}?)\\\]", re.DOTALL)
 _BREAK = re.compile(
-    r",?\s(?:because|since|as|which|where|when|so that|by|after|per the|in total|altogether)\s|[，,]\s?因为|[(（](?:check|i\.e)",
+    r",?\s(?:because|since|as|which|where|when|so that|by|after|per the|in total|altogether)\s"
+    r"|[，,]\s?因为|[(（](?:check|i\.e)",
     re.IGNORECASE,
 )
 _LETTERS = r"(?-i:[A-J](?:(?:\s*+[,、和与&]?\s*+(?:and\s++)?)[A-J](?![a-z'_^])){0,9}+(?![a-zA-Z'_^])(?!\s*+[=+<>_^]))"

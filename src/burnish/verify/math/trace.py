@@ -11,12 +11,12 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 from fractions import Fraction
-from itertools import islice
+from itertools import islice, pairwise
 
-from burnish.verify.math.exact import Beyond, as_rational, exact
-from burnish.verify.math.parse import parse
-from burnish.verify.math.tokens import Unreadable, tokens
-from burnish.verify.math.values import real
+from burnish.verify.math.equality.exact import Beyond, as_rational, exact
+from burnish.verify.math.equality.values import real
+from burnish.verify.math.reading.parse import parse
+from burnish.verify.math.reading.tokens import Unreadable, tokens
 
 TOLERANCE = 1e-3  # §3.3: of an annotated equation
 MAX_SIDE = 300  # ASSUMED: characters of one side
@@ -128,7 +128,9 @@ def _whole(text: str, match: re.Match[str]) -> bool:
     if not _SIGN.search(inside):
         return False
     before, after = text[max(0, match.start() - 1) : match.start()], text[match.end() : match.end() + 1]
-    if inside[0] in "+*/^)×÷·=" or (inside[0] in "-−–" and text[max(0, match.start() - 8) : match.start()].rstrip()[-1:].isalnum()):
+    if inside[0] in "+*/^)×÷·=" or (
+        inside[0] in "-−–" and text[max(0, match.start() - 8) : match.start()].rstrip()[-1:].isalnum()
+    ):
         return False
     joined = match.group()[0] == inside[0] and before and (before.isalnum() or before in ":.,_%\\")
     return not joined and not (after.isalpha() and match.group()[-1] == inside[-1])
@@ -143,7 +145,7 @@ def _steps(text: str, start: int, annotated: bool, tolerance: float) -> list[Ste
         sides.append((text[at:end], start + at, start + end))
         at = match.end() if match else end
     out: list[Step] = []
-    for (left, begin, _), (right, _, end) in zip(sides, sides[1:]):
+    for (left, begin, _), (right, _, end) in pairwise(sides):
         if len(out) > MAX_STEPS:
             break
         step = _step(left, right, (begin, end), annotated, tolerance)

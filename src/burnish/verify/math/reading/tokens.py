@@ -11,7 +11,7 @@ import re
 from fractions import Fraction
 from typing import NamedTuple
 
-from burnish.verify.math.units import UNITS
+from burnish.verify.math.reading.units import UNITS
 
 MAX_CHARACTERS = 4_000  # ASSUMED: a longer statement is prose, not an answer
 MAX_DIGITS = 400  # ASSUMED: longer runs of digits are noise; also below CPython's limit of 4,300
@@ -29,16 +29,23 @@ class Token(NamedTuple):
     grouped: bool = False  # written with thousands separators
 
 
-FUNCTIONS = frozenset(
+_FUNCTIONS_NAMES = (
     "sin cos tan cot sec csc arcsin arccos arctan arccot arcsec arccsc sinh cosh tanh coth sech csch "
-    "arcsinh arccosh arctanh log ln lg exp sqrt abs max min gcd lcm det floor ceil cbrt".split()
+    "arcsinh arccosh arctanh log ln lg exp sqrt abs max min gcd lcm det floor ceil cbrt"
 )
+FUNCTIONS = frozenset(_FUNCTIONS_NAMES.split())
 _ALIASES = {"asin": "arcsin", "acos": "arccos", "atan": "arctan", "arctg": "arctan", "tg": "tan", "ctg": "cot"}
-_GREEK = frozenset(
+_GREEK_NAMES = (
     "alpha beta gamma delta epsilon varepsilon zeta eta theta vartheta iota kappa lambda mu nu xi rho varrho sigma tau "
-    "upsilon phi varphi chi psi omega Gamma Delta Theta Lambda Xi Pi Sigma Upsilon Phi Psi Omega ell hbar nabla partial "
-    "aleph imath jmath Re Im odot oplus otimes angle triangle".split()
+    "upsilon phi varphi chi psi omega Gamma Delta Theta Lambda Xi Pi Sigma Upsilon Phi Psi Omega ell hbar nabla "
+    "partial aleph imath jmath Re Im odot oplus otimes angle triangle"
 )
+_GREEK = frozenset(_GREEK_NAMES.split())
+_VULGAR = (
+    (0xBC, 1, 4), (0xBD, 1, 2), (0xBE, 3, 4), (0x2150, 1, 7), (0x2151, 1, 9), (0x2152, 1, 10), (0x2153, 1, 3),
+    (0x2154, 2, 3), (0x2155, 1, 5), (0x2156, 2, 5), (0x2157, 3, 5), (0x2158, 4, 5), (0x2159, 1, 6), (0x215A, 5, 6),
+    (0x215B, 1, 8), (0x215C, 3, 8), (0x215D, 5, 8), (0x215E, 7, 8),
+)  # fmt: skip
 # What typography writes in one character.
 _UNICODE = {
     **{chr(0xFF10 + digit): str(digit) for digit in range(10)},
@@ -47,14 +54,7 @@ _UNICODE = {
     **dict.fromkeys("\u3000\u2003\u2002\u200b\ufeff", " "),
     **dict.fromkeys("×✕⋅·∗•⋆", " \\cdot "),
     **{sub: f"_{{{digit}}}" for sub, digit in zip("₀₁₂₃₄₅₆₇₈₉ₙ", "0123456789n")},
-    **{
-        chr(code): f"\\frac{{{top}}}{{{bottom}}}"
-        for code, top, bottom in (
-            (0xBC, 1, 4), (0xBD, 1, 2), (0xBE, 3, 4), (0x2150, 1, 7), (0x2151, 1, 9), (0x2152, 1, 10), (0x2153, 1, 3),
-            (0x2154, 2, 3), (0x2155, 1, 5), (0x2156, 2, 5), (0x2157, 3, 5), (0x2158, 4, 5), (0x2159, 1, 6),
-            (0x215A, 5, 6), (0x215B, 1, 8), (0x215C, 3, 8), (0x215D, 5, 8), (0x215E, 7, 8),
-        )
-    },  # fmt: skip
+    **{chr(code): f"\\frac{{{top}}}{{{bottom}}}" for code, top, bottom in _VULGAR},
     "÷": "/", "∕": "/", "⁄": "/", "√": "\\sqrt ", "∛": "\\cbrt ", "π": "\\pi ", "∞": "\\infty ", "∪": "\\cup ",
     "∩": "\\cap ", "°": "^\\circ ", "º": "^\\circ ", "≤": "\\leq ", "≥": "\\geq ", "≠": "\\neq ", "≈": "\\approx ",
     "∈": "\\in ", "±": "\\pm ", "∓": "\\mp ", "∅": "\\emptyset ", "ℝ": "\\mathbb{R}", "⌊": "\\lfloor ",
@@ -69,16 +69,19 @@ _RAISED = re.compile("[⁰¹²³⁴⁵⁶⁷⁸⁹ⁿ]+")  # ²³ is one exponen
 _DIGITS = str.maketrans("⁰¹²³⁴⁵⁶⁷⁸⁹ⁿ", "0123456789n")
 
 # Commands that only space, size or style what follows.
-_SILENT = frozenset(
+_SILENT_NAMES = (
     "displaystyle textstyle limits nolimits quad qquad big Big bigg Bigg bigl bigr Bigl Bigr biggl biggr Biggl Biggr "
     "left right middle bf rm it mathstrut nonumber notag hfill thinspace enspace space smallskip par hline "
-    "phantom therefore because".split()
+    "phantom therefore because"
 )
-_STYLED = frozenset(
+_SILENT = frozenset(_SILENT_NAMES.split())
+_STYLED_NAMES = (
     "mathbf mathit mathcal mathfrak mathscr boldsymbol bm vec overrightarrow overline bar hat widehat tilde dot "
-    "mathbb underline textcircled mathring overleftarrow".split()
+    "mathbb underline textcircled mathring overleftarrow"
 )
-_TEXTUAL = frozenset("text textbf textit textrm mathrm mbox hbox operatorname textsf texttt mathop mathsf rm".split())
+_STYLED = frozenset(_STYLED_NAMES.split())
+_TEXTUAL_NAMES = "text textbf textit textrm mathrm mbox hbox operatorname textsf texttt mathop mathsf rm"
+_TEXTUAL = frozenset(_TEXTUAL_NAMES.split())
 NAMED = {
     "cdot": "*", "times": "*", "ast": "*", "div": "/", "pm": "pm", "mp": "mp", "le": "leq", "leq": "leq",
     "leqslant": "leq", "ge": "geq", "geq": "geq", "geqslant": "geq", "lt": "<", "gt": ">", "ne": "neq", "neq": "neq",
@@ -112,7 +115,8 @@ _SCAN = re.compile(
 )
 _JOINERS = {"or": "or", "and": "and", "oo": "infty", "inf": "infty", "infinity": "infty", "Infinity": "infty"}
 # Short words that are never a product of symbols, whatever stands around them.
-_SMALL = frozenset("is if for all the has then are any yes not let get sq cu st nd rd th".split())
+_SMALL_NAMES = "is if for all the has then are any yes not let get sq cu st nd rd th"
+_SMALL = frozenset(_SMALL_NAMES.split())
 _TEXT_UNIT = re.compile(r"[A-Za-z]{1,8}(?:\s*[/^]\s*[A-Za-z0-9]{1,8})*")
 
 
@@ -246,13 +250,11 @@ class _Reader:
             self.add("op", _JOINERS[run])
         elif run in _GREEK:
             self.add("sym", run)
-        elif run.lower() in _SMALL:
+        elif run.lower() in _SMALL or (after_value and (run.lower() in UNITS or run in UNITS)):
             self.add("word", run)
-        elif after_value and (run.lower() in UNITS or run in UNITS):
-            self.add("word", run)
-        elif len(run) <= 4 and run.isupper() and self.latex:
-            self._product(run)
-        elif len(run) <= 3 and (self.latex or not self._wordlike(run, after_value)):
+        elif (len(run) <= 4 and run.isupper() and self.latex) or (
+            len(run) <= 3 and (self.latex or not self._wordlike(run, after_value))
+        ):
             self._product(run)
         else:
             self._name(run)

@@ -5,8 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable
 from fractions import Fraction
 
-from burnish.verify.math.evaluate import Undecided, at_point, symbols_of
-from burnish.verify.math.forms import (
+from burnish.verify.math.equality.evaluate import Undecided, at_point
+from burnish.verify.math.equality.values import AGREE, DIFFER, TRIALS, Rules, real, same_tree, same_value, spread
+from burnish.verify.math.reading.parse import Node, symbols_of
+from burnish.verify.math.reading.shapes import (
     Either,
     Equation,
     Form,
@@ -19,8 +21,6 @@ from burnish.verify.math.forms import (
     Union,
     Value,
 )
-from burnish.verify.math.parse import Node
-from burnish.verify.math.values import AGREE, DIFFER, TRIALS, Rules, real, same_tree, same_value, spread
 
 INFINITE: tuple[Node, ...] = (("inf",), ("neg", ("inf",)))
 _FLIP = {"<": ">", ">": "<", "leq": "geq", "geq": "leq", "neq": "neq"}
@@ -216,9 +216,7 @@ def _solved(form: Inequality) -> list[Interval] | None:
         low, high = ("neg", ("inf",)), ("inf",)
         if signs[0] == "neq":
             return [
-                part
-                for tree in spread(sides[1])
-                for part in ((low, False, tree, False), (tree, False, high, False))
+                part for tree in spread(sides[1]) for part in ((low, False, tree, False), (tree, False, high, False))
             ]
         closed = signs[0] in ("leq", "geq")
         if signs[0] in ("<", "leq"):

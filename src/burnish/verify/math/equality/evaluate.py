@@ -14,7 +14,7 @@ from collections.abc import Mapping
 from functools import cache
 from typing import Any
 
-from burnish.verify.math.parse import Node
+from burnish.verify.math.reading.parse import Node, symbols_of
 
 DIGITS = 40  # of the second evaluation of constants
 _LARGE = 1e150
@@ -201,20 +201,6 @@ class _Exact:
 
 
 _FLOATS = _Floats()
-
-
-def symbols_of(tree: Node) -> frozenset[str]:
-    """The symbols of a tree, constants left out."""
-    found: set[str] = set()
-    stack: list[Any] = [tree]
-    while stack:
-        node = stack.pop()
-        if isinstance(node, tuple) and node:
-            if node[0] == "sym":
-                found.add(node[1])
-            else:
-                stack.extend(node[1:] if isinstance(node[0], str) else node)
-    return frozenset(found - {"pi", "e", "i"})
 
 
 def at_point(tree: Node, trial: int, *, natural: bool = True) -> complex:

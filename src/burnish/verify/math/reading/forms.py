@@ -6,144 +6,39 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
 from fractions import Fraction
 from functools import lru_cache
 
-from burnish.verify.math.evaluate import symbols_of
-from burnish.verify.math.parse import Node, parse
-from burnish.verify.math.tokens import MAX_CHARACTERS, NAMED, Token, Unreadable, plain, tokens
-from burnish.verify.math.units import UNITS
+from burnish.verify.math.reading.parse import parse, symbols_of
+from burnish.verify.math.reading.shapes import (
+    REAL_LINE,
+    Either,
+    Equation,
+    Form,
+    Inequality,
+    Many,
+    Matrix,
+    Ratio,
+    Sequence,
+    Text,
+    Union,
+    Value,
+)
+from burnish.verify.math.reading.tokens import MAX_CHARACTERS, Token, Unreadable, tokens
+from burnish.verify.math.reading.units import UNITS
+from burnish.verify.math.reading.words import WRAPPED, is_phrase, words_of
 
 MAX_UNIT = 14  # ASSUMED: tokens of a unit or noun phrase
 MAX_ITEMS = 60  # ASSUMED: items of a list, entries of a matrix row
 
 
-@dataclass(frozen=True, slots=True)
-class Value:
-    """An expression; `name` is what stood before its equals sign, `unit` the words after it.
-
-    `others` are further values that the answer gives for the same thing ("1/√3 ≈ 58 %").
-    """
-
-    tree: Node
-    unit: tuple[str, ...] = ()
-    name: str = ""
-    others: tuple[Value, ...] = ()
-    grouped: bool = False
-
-
-@dataclass(frozen=True, slots=True)
-class Many:
-    """Several answers, of which the order does not count."""
-
-    items: tuple[Form, ...]
-
-
-@dataclass(frozen=True, slots=True)
-class Sequence:
-    """Items in brackets: a point, an interval or a set, by the brackets."""
-
-    left: str
-    right: str
-    items: tuple[Form, ...]
-
-
-@dataclass(frozen=True, slots=True)
-class Union:
-    """Intervals and sets joined."""
-
-    items: tuple[Form, ...]
-
-
-@dataclass(frozen=True, slots=True)
-class Matrix:
-    rows: tuple[tuple[Node, ...], ...]
-
-
-@dataclass(frozen=True, slots=True)
-class Equation:
-    left: Node
-    right: Node
-
-
-@dataclass(frozen=True, slots=True)
-class Inequality:
-    """`sides` joined by `signs`; a chain has three sides."""
-
-    sides: tuple[Node, ...]
-    signs: tuple[str, ...]
-
-
-@dataclass(frozen=True, slots=True)
-class Ratio:
-    """3:4, 9:03:36, with the words behind it."""
-
-    parts: tuple[Fraction, ...]
-    words: tuple[str, ...] = ()
-
-
-@dataclass(frozen=True, slots=True)
-class Either:
-    """One answer said in several ways ("-9 ≤ x ≤ 0 : [-9, 0]")."""
-
-    forms: tuple[Form, ...]
-
-
-@dataclass(frozen=True, slots=True)
-class Text:
-    """Words, normalised.
-
-    `math` is true when mathematics was in them that could not be read, `phrase` when they are a lower-case phrase that
-    is no known answer ("see the figure"), so that nothing follows from a number that stands against it.
-    """
-
-    words: str
-    math: bool = False
-    phrase: bool = False
-
-
-Form = Value | Many | Sequence | Union | Matrix | Equation | Inequality | Ratio | Either | Text
-
 _RELATIONS = {"=", "approx", "<", ">", "leq", "geq", "neq", "in", "arrow"}
-_LEADS = frozenset(
+_LEADING = (
     "about approximately roughly around exactly nearly almost only so thus hence therefore i.e ie total answer ans is "
-    "are the a an of 约 大约 共 是 为 等于 所以 因此 rs rs. usd eur gbp inr re re. it equals".split()
+    "are the a an of 约 大约 共 是 为 等于 所以 因此 rs rs. usd eur gbp inr re re. it equals"
 )
-_SAME = {
-    "no solution": "∅", "no solutions": "∅", "there is no solution": "∅", "there are no solutions": "∅",
-    "emptyset": "∅", "no solution ∅": "∅", "the empty set": "∅", "empty set": "∅", "无解": "∅", "none exist": "∅",
-    "no real solution": "∅", "no real solutions": "∅",
-    "infinitely many solutions": "∞ solutions", "infinite number of solutions": "∞ solutions",
-    "infinite solutions": "∞ solutions", "infinitely many": "∞ solutions",
-    "dne": "does not exist", "undefined": "undefined", "not defined": "undefined",
-    "all real numbers": "ℝ", "all reals": "ℝ", "all real": "ℝ", "the set of all real numbers": "ℝ",
-    "mathbb.r": "ℝ", "所有实数": "ℝ", "reals": "ℝ", "the real numbers": "ℝ", "real numbers": "ℝ",
-}  # fmt: skip
-_WRAPPED = re.compile(r"\\(?:text|textbf|textit|textrm|mathrm|mathbf|mbox|operatorname)\s*+\{([^{}]*)\}")
-_SPACING = re.compile(r"\\(?:left|right|displaystyle|d(?=frac)|t(?=frac)|quad|qquad|[,;:!> ])|[~$]")
+_LEADS = frozenset(_LEADING.split())
 _LETTERED = re.compile(r"[0-9)=]\s*+[A-Za-z]|(?<![A-Za-z])[A-Za-z]{1,3}(?![A-Za-z])\s*+[-+*/^=]")
-_TIGHT = re.compile(r"\s*+([^\sA-Za-z0-9])\s*+")
-_SYMBOL = re.compile(r"\\([A-Za-z]+)")
-REAL_LINE = Sequence("(", ")", (Value(("neg", ("inf",))), Value(("inf",))))
-
-
-def words_of(text: str) -> str:
-    """A text as words for comparison: case, spacing, punctuation at the ends, LaTeX dressing left out.
-
-    Letters that mathematics tells apart by case keep it when the text holds notation.
-    """
-    text = plain(text)
-    if "\\" in text:
-        text = text.replace("\\\\", " ; ").replace("\\$", " ")
-        text = _WRAPPED.sub(r" \1 ", text)
-        text = _SPACING.sub(" ", text)
-        text = _SYMBOL.sub(lambda match: f" {NAMED.get(match[1], match[1])} ", text)
-        text = text.replace("\\%", "%")
-    text = _TIGHT.sub(r"\1", text.replace("$", " "))
-    text = " ".join(text.split()).strip(" .,;:!*\"'`")
-    text = text if any(mark in text for mark in "\\^_=") else text.lower()
-    return _SAME.get(text.lower(), text)
 
 
 def _split(items: list[Token], *names: str) -> list[list[Token]]:
@@ -205,9 +100,8 @@ def _form(items: list[Token], depth: int = 0) -> Form:
     if _has(items, *_RELATIONS):
         return _related(items, depth)
     first = items[0]
-    if first.kind == "open" and _matched(items):
-        if first.text in ("(", "[", "{", "group"):
-            return _bracketed(items, depth)
+    if first.kind == "open" and first.text in ("(", "[", "{", "group") and _matched(items):
+        return _bracketed(items, depth)
     return _value(items)
 
 
@@ -289,7 +183,7 @@ def _name(items: list[Token]) -> str | None:
 
 def _related(items: list[Token], depth: int) -> Form:
     signs = [token.text for token in _outside(items) if token.text in _RELATIONS]
-    parts = [part for part in _split(items, *_RELATIONS)]
+    parts = _split(items, *_RELATIONS)
     if "arrow" in signs:  # what follows the last arrow is the conclusion
         return _form(_split(items, "arrow")[-1], depth + 1)
     if set(signs) <= {"=", "approx"}:
@@ -354,7 +248,7 @@ def _without_unit(items: list[Token]) -> tuple[list[Token], tuple[str, ...]]:
     tail = rest[first:]
     if tail and first and rest[first - 1].kind == "op" and rest[first - 1].text == "/":  # "30 / km"
         first -= 1
-    if unit and (tail or not set(unit) <= set("$€£¥₹") and not all(word.lower() in _LEADS for word in unit)):
+    if unit and (tail or (not set(unit) <= set("$€£¥₹") and not all(word.lower() in _LEADS for word in unit))):
         raise Unreadable("words before the value")
     if any(token.kind == "num" and not _exponent(tail, index) for index, token in enumerate(tail)):
         raise Unreadable("a number among the words")
@@ -362,9 +256,7 @@ def _without_unit(items: list[Token]) -> tuple[list[Token], tuple[str, ...]]:
         raise Unreadable("a sentence, not a unit")
     named = [token.text for token in rest[first:] if token.kind != "open" and token.kind != "close"]
     value = rest[:first]
-    if len(value) > 2 and value[-1].kind == "open" and tail:  # "6 (balloons)"
-        value = value[:-1]
-    elif len(value) == 2 and value[-1].kind == "open" and tail:
+    if len(value) >= 2 and value[-1].kind == "open" and tail:  # "6 (balloons)"
         value = value[:-1]
     return value, tuple(unit + named)
 
@@ -392,12 +284,6 @@ def _value(items: list[Token]) -> Form:
         return Matrix(tree[1])
     grouped = len(value) == 1 and value[0].grouped
     return Value(tree, unit, grouped=grouped)
-
-
-def _phrase(text: str) -> bool:
-    words = text.strip().strip("$ .").split()
-    known = re.match(r"(?:converges|diverges|undefined|concave|increasing|decreasing|does not|do not|not |no sol)", " ".join(words))
-    return len(words) > 1 and words[0].isalpha() and words[0].islower() and not known
 
 
 def read(text: str, grouped: bool = True, letters: bool = False) -> Form:
@@ -428,14 +314,14 @@ def _read(text: str, grouped: bool, letters: bool) -> Form:
         if len(found) > 600:
             return Text(words, math=True)
         if all(token.kind == "word" or token.text in ("or", "and", ",", ".", "'") for token in found):
-            return Text(words, phrase=_phrase(text))
+            return Text(words, phrase=is_phrase(text))
         return _form(found)
     except (Unreadable, RecursionError):
         if not letters and _LETTERED.search(text):
             form = _read(text, grouped, True)
             if not isinstance(form, Text):
                 return form
-        return Text(words, math=bool(re.search(r"[0-9\\^=]", _WRAPPED.sub(" ", text))))
+        return Text(words, math=bool(re.search(r"[0-9\\^=]", WRAPPED.sub(" ", text))))
 
 
 _kept = lru_cache(maxsize=8192)(_read)

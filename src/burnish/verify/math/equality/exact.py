@@ -12,8 +12,8 @@ from collections.abc import Callable
 from fractions import Fraction
 from math import gcd, isqrt
 
-from burnish.verify.math.parse import Node
-from burnish.verify.math.tokens import Unreadable
+from burnish.verify.math.reading.parse import Node
+from burnish.verify.math.reading.tokens import Unreadable
 
 Product = tuple[tuple[str, Fraction], ...]
 Sum = dict[Product, Fraction]
@@ -48,7 +48,9 @@ def key(form: Sum) -> str:
     """A text that two forms share exactly when they are one form."""
     if not form:
         return "0"
-    parts = sorted((repr(product and [(name, str(power)) for name, power in product]), form[product]) for product in form)
+    parts = sorted(
+        (repr(product and [(name, str(power)) for name, power in product]), form[product]) for product in form
+    )
     return "+".join(f"{coefficient}*{product}" for product, coefficient in parts)
 
 

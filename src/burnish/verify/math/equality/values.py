@@ -11,12 +11,12 @@ from dataclasses import dataclass
 from fractions import Fraction
 from functools import lru_cache
 
-from burnish.verify.math.evaluate import Undecided, at_point, symbols_of, with_digits
-from burnish.verify.math.exact import Beyond, Sum, as_rational, exact
-from burnish.verify.math.forms import Value
-from burnish.verify.math.parse import Node
-from burnish.verify.math.tokens import Unreadable
-from burnish.verify.math.units import unit_of
+from burnish.verify.math.equality.evaluate import Undecided, at_point, with_digits
+from burnish.verify.math.equality.exact import Beyond, Sum, as_rational, exact
+from burnish.verify.math.reading.parse import Node, symbols_of
+from burnish.verify.math.reading.shapes import Value
+from burnish.verify.math.reading.tokens import Unreadable
+from burnish.verify.math.reading.units import unit_of
 
 TRIALS = 4  # ASSUMED: points at which expressions with symbols are compared
 AGREE, DIFFER = 1e-9, 1e-6  # ASSUMED: relative; between the two nothing is decided
@@ -212,8 +212,8 @@ def _consistent(value: Value) -> list[Node]:
     last = real(value.tree)
     for other in value.others:
         earlier = real(other.tree)
-        if last is not None and earlier is not None and abs(last - earlier) <= abs(last) / 100:
-            found.append(other.tree)
-        elif last is None and same_tree(other.tree, value.tree):
+        if (last is not None and earlier is not None and abs(last - earlier) <= abs(last) / 100) or (
+            last is None and same_tree(other.tree, value.tree)
+        ):
             found.append(other.tree)
     return found

@@ -10,7 +10,7 @@ from __future__ import annotations
 from fractions import Fraction
 from typing import Any
 
-from burnish.verify.math.tokens import Token, Unreadable
+from burnish.verify.math.reading.tokens import Token, Unreadable
 
 Node = tuple[Any, ...]
 MAX_DEPTH = 40  # ASSUMED: nested brackets, fractions and exponents; an answer nests three or four deep
@@ -153,7 +153,7 @@ class Parser:
                 tree = ("deg", tree)
             elif self.is_op("'", "''"):
                 self.take()
-                second = self.tokens[self.at - 1].text == "''" or self.is_op("'") and bool(self.take())
+                second = self.tokens[self.at - 1].text == "''" or (self.is_op("'") and bool(self.take()))
                 if tree[0] != "num":
                     raise Unreadable("a derivative is not read")
                 tree = ("deg", ("div", tree, number(3600 if second else 60)))
@@ -375,3 +375,17 @@ def parse(tokens: list[Token]) -> Node:
     if not tokens:
         raise Unreadable("it is empty")
     return Parser(list(tokens)).whole()
+
+
+def symbols_of(tree: Node) -> frozenset[str]:
+    """The symbols of a tree, constants left out."""
+    found: set[str] = set()
+    stack: list[Any] = [tree]
+    while stack:
+        node = stack.pop()
+        if isinstance(node, tuple) and node:
+            if node[0] == "sym":
+                found.add(node[1])
+            else:
+                stack.extend(node[1:] if isinstance(node[0], str) else node)
+    return frozenset(found - {"pi", "e", "i"})
