@@ -110,6 +110,7 @@ def test_unscored_and_silence() -> None:
     assert verdict("x^2", "").correct is False
     assert verdict("x^2", "I cannot tell").correct is False
     assert verdict("", "#### 3").correct is None
+    assert "holds no number" in verdict("none", "#### 3").reason and verdict("none", "#### 3").correct is None
     for reference in ('{"gold": 3}', '{"answer": "B", "options": 3}', '{"answers": []}'):
         told = verdict(reference, "#### 3")
         assert told.correct is None and "must be" in told.reason
@@ -144,13 +145,13 @@ def test_a_hundred_kilobytes_of_anything(text: str) -> None:
 
     checker = MathChecker(symbolically=False)
     for reference in ("3", "x^2+1", "B", "no solution"):
-        begin = time.perf_counter()
+        begin = time.thread_time()
         checker.compare(text, reference)
-        assert time.perf_counter() - begin < 1.0, reference  # a quadratic scan takes minutes
+        assert time.thread_time() - begin < 1.0, reference  # of CPU; a quadratic scan takes minutes
     for work in (lambda: equivalent(text, "3", symbolically=False), lambda: equivalent("3", text, symbolically=False)):
-        begin = time.perf_counter()
+        begin = time.thread_time()
         work()
-        assert time.perf_counter() - begin < 1.0
-    begin = time.perf_counter()
+        assert time.thread_time() - begin < 1.0
+    begin = time.thread_time()
     check_trace(text)
-    assert time.perf_counter() - begin < 4.0
+    assert time.thread_time() - begin < 4.0

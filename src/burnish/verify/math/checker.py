@@ -20,6 +20,7 @@ from burnish.verify.math.result import MathResult
 from burnish.verify.math.symbolic import SECONDS
 
 _LETTERS = re.compile(r"[A-J](?:\s*+,?\s*+[A-J])*+")
+_MISSING = frozenset(("none", "null", "nan", "n/a", "na", "unknown", "?"))  # how files write an absent answer
 _PLAIN = re.compile(r"\s*+[-+]?[0-9][0-9,]*+(?:\.[0-9]++)?\s*+")
 _COMMAND = re.compile(r"\\[A-Za-z]")
 
@@ -45,6 +46,8 @@ def read_reference(reference: str) -> Gold | str:
         except ValueError:
             return Gold((text,))
         return _from_json(held)
+    if text.lower() in _MISSING:
+        return f"the reference {text!r} holds no number and no other answer"
     for readings in marked(text):  # a worked solution stands for the answer that it states
         return Gold((readings[0].strip(),))
     return Gold((text,)) if text else "the reference is empty"

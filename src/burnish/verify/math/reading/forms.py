@@ -28,6 +28,7 @@ from burnish.verify.math.reading.tokens import MAX_CHARACTERS, Token, Unreadable
 from burnish.verify.math.reading.units import UNITS
 from burnish.verify.math.reading.words import WRAPPED, is_phrase, words_of
 
+KEPT = 1_500  # ASSUMED: characters of a text whose reading is kept; gold answers come again and again
 MAX_UNIT = 14  # ASSUMED: tokens of a unit or noun phrase
 MAX_ITEMS = 60  # ASSUMED: items of a list, entries of a matrix row
 
@@ -297,7 +298,7 @@ def read(text: str, grouped: bool = True, letters: bool = False) -> Form:
     if len(text) > MAX_CHARACTERS:
         return Text(text, math=True)
     # Gold answers and short ones come again and again; long ones are not worth their memory.
-    return (_kept if len(text) <= 300 else _read)(text, grouped, letters)
+    return (_kept if len(text) <= KEPT else _read)(text, grouped, letters)
 
 
 def _read(text: str, grouped: bool, letters: bool) -> Form:
@@ -324,4 +325,4 @@ def _read(text: str, grouped: bool, letters: bool) -> Form:
         return Text(words, math=bool(re.search(r"[0-9\\^=]", WRAPPED.sub(" ", text))))
 
 
-_kept = lru_cache(maxsize=8192)(_read)
+_kept = lru_cache(maxsize=4096)(_read)
