@@ -211,4 +211,6 @@ def test_the_sampler_draws_every_kind_and_says_no():
     with pytest.raises(SettingsError, match="not in 'de'"):
         sample_constraints(1, 0, "de")
     with pytest.raises(SettingsError, match="ask for fewer"):
-        sample_constraints(60, 0)
+        sample_constraints(30, 0, "fr")
+    with pytest.raises(SettingsError, match="ask for fewer"):
+        sample_constraints(1000, 0)

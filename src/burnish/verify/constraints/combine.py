@@ -31,6 +31,7 @@ _OF_WORDS = (
 # What a text that is JSON as a whole cannot have: an end or a start of its own, parts, lines with marks.
 _NOT_IN_JSON = ("paragraphs", "blocks", "bullets", "numbered")
 _EVERYTHING = (0.0, inf)
+TRIES = 50
 
 
 def feasible(id: str, kwargs: Mapping) -> str:
@@ -72,18 +73,20 @@ def sample_constraints(n: int, seed: int, language: str = "en", *, plain: bool =
         plain: draws from the twelve plain types as well (English).
 
     Raises:
-        SettingsError: there is no such language, or n compatible ones were not found in 200 tries.
+        SettingsError: there is no such language, or n compatible ones were not found in 50 tries.
     """
     if language not in LANGUAGES:
         raise SettingsError(f"there are constraints in {', '.join(LANGUAGES)}, not in {language!r}")
     own = {kind.id for kind in PLAIN}
     kinds = [kind for kind in CONSTRAINTS.values() if kind.language == language and (plain or kind.id not in own)]
     rng = Random(f"{seed} {language} {n}")
-    for _ in range(200):
+    for _ in range(TRIES if n <= len(kinds) else 0):
         drawn: list[Asked] = []
         for kind in rng.sample(kinds, len(kinds)):
             asked = Asked(id=kind.id, kwargs=kind.sample(rng))
-            if len(drawn) < n and not feasible(asked.id, asked.kwargs) and not any(conflicts(asked, d) for d in drawn):
+            if len(drawn) == n:
+                break
+            if not feasible(asked.id, asked.kwargs) and not any(conflicts(asked, d) for d in drawn):
                 drawn.append(asked)
         if len(drawn) == n:
             return drawn
