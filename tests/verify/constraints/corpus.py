@@ -47,6 +47,8 @@ SENTENCES = [
     ("J. Smith came. He left.", 2),
     ("Plan B. The end.", 2),
     ("Plan B. 7 of them.", 2),
+    ("Plan B. iPhone", 1),
+    ("Version 2. iPhone", 1),
     ("In 1999. We came.", 2),
     ("The no. 5 of 12. of them.", 1),
     ("1. Take it.\n2. Leave it.", 4),
@@ -55,6 +57,7 @@ SENTENCES = [
     ("Wait... Peter came.", 1),
     ('"Go!" he said. (Yes.) "No."', 4),
     ("So?) Well", 2),
+    ('"Go!" he said. "Yes."', 3),
     ("line one\nline two. line three", 2),
     ("a. b.c d", 1),
     ("Then. and small.", 2),
@@ -79,7 +82,8 @@ CAPITALS = [
 ]  # fmt: skip
 JSON_TEXTS = [
     ('{"a": 1}', True), ('```json\n{"a": 1}\n```', True), ("```JSON\n[1]\n```", True), ("```Json\n1```", True),
-    ("```\n[]\n```", True), ("  3  ", True), ("{'a': 1}", False), ('{"a": 1', False), ('Here: {"a": 1}', False),
+    ("```\n[]\n```", True), ("  3  ", True), (" \n```json\n1\n``` ", True), ("```json\n1\u3000\n```", True),
+        ("{'a': 1}", False), ('{"a": 1', False), ('Here: {"a": 1}', False),
     ('{"a": 1} ok', False), ("[" * 100_000, False), ('"a string"', True), ("```js\n1\n```", False),
     ('{"a": 1}```', True),
 ]  # fmt: skip
@@ -109,6 +113,8 @@ def _lengths() -> list[Case]:
         nth(1, 1, "one", "One, two.\n\nThree four.", False),
         nth(2, 2, "b", "a\n\n\n\nb", False),
         nth(2, 1, "a", "\n\na\n\nb", False),
+        nth(2, 1, "a", "a\n\n \n\nb", True),
+        nth(1, 1, " one ", "One, two.", True),
         nth(2, 1, "well", "  well?yes no\n\nb", True),
         nth(2, 1, "wellyes", "  well?yes no\n\nb", False),
         nth(1, 1, "co-op", "co-op stays\nhere", True),
@@ -136,7 +142,13 @@ def _keywords() -> list[Case]:
     ]
     cases += _counts("keywords:frequency", "frequency", "Cat in a category, CAT", 3, keyword="cat")
     cases += _counts("keywords:frequency", "frequency", "a+b aab a+b", 2, keyword="a+b ")
-    for letter, text, count in [("a", "Anna has", 3), ("!", "Oh!! no!", 3), ("T", "that", 2), ("é", "Été", 2)]:
+    for letter, text, count in [
+        ("a", "Anna has", 3),
+        ("!", "Oh!! no!", 3),
+        ("T", "that", 2),
+        ("é", "Été", 2),
+        (" a ", "An a", 2),
+    ]:
         cases += _counts(
             "keywords:letter_frequency", "let_frequency", text, count, relation="let_relation", letter=letter
         )
@@ -281,6 +293,8 @@ def _french() -> list[Case]:
         ("fr:special_character:accents", spelling, "Les célébrités, il a à faire", False),
         ("fr:special_character:accents", spelling, "Les célébrités", False),
         ("fr:special_character:accents", {"word_to_accentuate": {"ou": "ou", "ete": "été"}}, "un été ou deux", True),
+        ("fr:special_character:accents", {"word_to_accentuate": {"Été": "été"}}, "un été", True),
+        ("fr:special_character:accents", {"word_to_accentuate": {"été": "Été"}}, "un été", True),
         ("fr:special_character:ethel_or_cedilla", {"forbidden_char": "ç"}, "FRANÇAIS", False),
         ("fr:special_character:ethel_or_cedilla", {"forbidden_char": "ç"}, "francais", True),
         ("fr:length_constraints:number_words", {"num_words": 3, "relation": "au moins"}, "l'eau est", True),
@@ -302,11 +316,13 @@ def _french() -> list[Case]:
 def _wide() -> list[Case]:
     texts: dict[str, dict[str, bool]] = {
         "letters:hiragana_only": {
-            "うみー、１２！": True, "うみと山": False, "うみa": False, "123": False, "ゕ": False, "ウミ": False,
+            "うみー、１２！": True, "ぁん": True, "うみと山": False, "うみa": False, "123": False,
+            "ゕ": False, "ウミ": False,
             "うみゔ": False,
         },
         "letters:katakana_only": {
-            "ウミー・１２！": True, "ウミト山": False, "ウミa": False, "123": False, "ｳﾐ": True, "うみ": False,
+            "ウミー・１２！": True, "ァンｦﾟ": True, "ウミト山": False, "ウミa": False, "123": False,
+            "ｳﾐ": True, "うみ": False,
             "ウミヴ": False,
         },
         "letters:no_hiragana": {"海山ウミ": True, "海と": False, "ゖ": False, "ぁ": False},
@@ -343,12 +359,13 @@ def _wide() -> list[Case]:
     cases += _least(
         "ja:detectable_format:number_highlighted_sections", "num_highlights", "《海》《 》《山\n》《川》", 2
     )
-    cases += _least("ja:detectable_format:multiple_sections", "num_sections", "第1章 第２章 第三章 第4節 1章", 2,
+    cases += _least("ja:detectable_format:multiple_sections", "num_sections", "第1章、第２章、第三章 第4節 1章", 2,
                     section_spliter="章 ")  # fmt: skip
     nominal = "とても長い川。海が見えます。大切なこと！楽しいゲーム\n静かなタワー「海」\nそうです"
     cases += _least("ja:detectable_format:nominal_ending", "count", nominal, 4)
     cases += [
         ("ja:startend:sentence_unified_end", {"ending": "です"}, "海です。山です！「川だ。」空です", True),
+        ("ja:startend:sentence_unified_end", {"ending": "です"}, "海です 。 \n山です。", True),
         ("ja:startend:sentence_unified_end", {"ending": "です"}, "海です。山だ。", False),
         ("ja:startend:sentence_unified_end", {"ending": "です"}, "海です\n山だ", False),
         ("ja:startend:sentence_unified_end", {"ending": "です"}, "。「海です。」", False),
@@ -401,6 +418,7 @@ def _countable() -> list[Case]:
         *_four("numerical:line_count", "a\n\n b\n \nc", 3),
         *_four("numerical:number_count", "3 and 1,200.50 or 7. x2y", 4),
         *_four("numerical:question_count", 'Is it? No. "Was it?" (So?) It is!', 3),
+        *_four("numerical:question_count", "Is it? \n", 1),
         *_four("numerical:exclamation_count", "Go! Why? **Stop!** Then! x", 3),
         *_four("content:distinct_words", "A a b the The", 3),
         *_four("content:suffix_words", "Running RINGING ing sing inglet", 3),
@@ -423,6 +441,7 @@ def _countable() -> list[Case]:
     order = {"keywords": ["a", "b"]}
     rows: list[Case] = [
         ("content:include_sentence", {"phrase": " Go on. "}, "So: Go on. Yes", True),
+        ("content:include_sentence", {"phrase": " Go on. "}, "So:Go on.", True),
         ("content:include_sentence", {"phrase": "Go on."}, "go on.", False),
         ("content:keywords_in_order", order, "x A then B", True),
         ("content:keywords_in_order", order, "b then a", False),
@@ -433,10 +452,11 @@ def _countable() -> list[Case]:
         ("content:keyword_in_sentence", {"keyword": "cat", "nth": 1}, "One. A cat. Three.", False),
         ("content:keyword_in_sentence", {"keyword": "cat", "nth": 3}, "One. A cat. Three.", False),
         ("content:keyword_in_sentence", {"keyword": "cat", "nth": 4}, "One. A cat. Cats.", False),
+        ("content:keyword_in_sentence", {"keyword": "cat", "nth": 3}, "One. Two. A cat.", True),
         ("content:keyword_in_sentence", {"keyword": "cat", "nth": 2}, "One. Cats.", False),
         ("content:short_words", {"n": 3}, "the cat, sat", True),
         ("content:short_words", {"n": 2}, "the cat", False),
-        ("content:short_words", {"n": 2}, "... !", True),
+        ("content:short_words", {"n": 1}, "... !", True),
         ("content:no_repeated_word", {"letters": 3}, "the cat saw a a dog", True),
         ("content:no_repeated_word", {"letters": 3}, "the cat The", False),
         ("content:no_repeated_word", {"letters": 4}, "the cat the", True),
@@ -476,7 +496,8 @@ def _formats() -> list[Case]:
         for row, column in ((0, 0), (1, 0), (0, 1)):
             shape = {"rows": rows + row, "columns": columns + column}
             cases.append(("format:table", shape, text, not row and not column))
-    for text in ("| a | b |\n| c | d |\n| 1 | 2 |", "| a | b |\n|---|\n| 1 | 2 |", "a | b\n--|--\n1 | 2",
+    for text in ("| a | b |\n| c | d |\n| 1 | 2 |", "| a | b |\n|---|\n| 1 | 2 |",
+        "a | b\n--|--\n1 | 2", "a | b |\n--|--|\n1 | 2 |",
                  "| a | b |\n|---|---|\n| 1 |",
                  "| a | b\n|---|---|\n| 1 | 2 |", "| a | b |\n|---|x|\n| 1 | 2 |", "no table"):  # fmt: skip
         cases.append(("format:table", {"rows": 1, "columns": 2}, text, False))
@@ -484,14 +505,17 @@ def _formats() -> list[Case]:
                         "```python\n \n```": False, "```python\nx": False, "```java\nx\n```": False,
                         }.items():  # fmt: skip
         cases.append(("format:code_block", {"language": "python"}, text, holds))
+    cases.append(("format:code_block", {"language": "Python"}, "```python\nx\n```", True))
     for text, holds in {"<a>x</a>": True, " <a>x</a>\n": True, "<a></a>": False, "<a> </a>": False, "x<a>y</a>": False,
                         "<a>x</a>y": False, "<a>x": False, "x</a>": False, "<a>x</a> <a>y</a>": False,
                         "<a><a>x</a>": False, "<a>x</a></a>": False, "<a>": False}.items():  # fmt: skip
         cases.append(("format:tagged", {"tag": "a"}, text, holds))
-    for text, holds in {"> a\n\n> b": True, "> a\nb": False, " > a": True, "a": False}.items():
+    for text, holds in {"> a\n\n> b": True, ">a\n> b": True, "> a\nb": False, " > a": True, "a": False}.items():
         cases.append(("format:line_prefix", {"prefix": "> "}, text, holds))
     for text, holds in {"a; b": True, " a;b\n": True, "a;b;c": False, "a; ": False, "a;\nb": False, "a": False}.items():
         cases.append(("format:separated_items", {"items": 2, "separator": ";"}, text, holds))
+    cases.append(("format:separated_items", {"items": 2, "separator": " ; "}, "a;b", True))
+    cases.append(("format:csv", {"columns": 3}, "a, ,c\nd,e,f", False))
     for text, holds in {"a,b\nc,d": True, "a,b": False, "a,b\nc": False, "a,b\nc, ": False, "a,b\n\nc,d\n": True,
                         "a,b,c\nd,e,f": False}.items():  # fmt: skip
         cases.append(("format:csv", {"columns": 2}, text, holds))
@@ -505,6 +529,7 @@ def _plain() -> list[Case]:
         ("sentence_count", "It costs 2.50 here. Dr. Who agrees!", 2), ("sentence_count", "One?! Two... Three", 3),
         ("sentence_count", "A. B said so. 。", 1), ("sentence_count", "好。不！", 2),
         ("paragraph_count", "a\nb\n\n\nc\n", 2), ("paragraph_count", "a\n***\nb\n\n", 2),
+        ("paragraph_count", " \n\na", 1),
         ("bullet_count", "- a\n* b\n  • c\n**bold**\n-5\n+ d", 4),
     ]:  # fmt: skip
         rows += _four(id, text, count)
@@ -517,9 +542,11 @@ def _plain() -> list[Case]:
         ("ends_with", {"phrase": "the end."}, "This is The End.\n", True),
         ("ends_with", {"phrase": " the end. "}, "“This is the end.”", True),
         ("ends_with", {"phrase": "the end"}, "**the end** ", True),
+        ("ends_with", {"phrase": "the end"}, 'it is the end "', True),
         ("ends_with", {"phrase": "the end"}, "the end, no", False),
         ("starts_with", {"phrase": "Well"}, "  well, then", True),
         ("starts_with", {"phrase": " Well "}, "“ Well”", True),
+        ("starts_with", {"phrase": "Well"}, ' "Well then', True),
         ("starts_with", {"phrase": "well"}, "oh well", False),
         ("lowercase", {}, "all small 1", True),
         ("lowercase", {}, "123", False),

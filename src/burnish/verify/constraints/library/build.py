@@ -151,9 +151,9 @@ def written(
     )
 
 
-def letters_of(text: str) -> str:
-    """A regular expression for any letter of the text, in either case."""
-    return f"[{re.escape(''.join(sorted(set(text.lower() + text.upper()))))}]"
+def letters_of(letters: str) -> str:
+    """A regular expression for any of these letters, in either case."""
+    return f"[{re.escape(''.join(sorted(set(letters.lower() + letters.upper()))))}]"
 
 
 def whole(least: int = 1) -> Argument:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 
 from burnish.verify.constraints.rules.keywords import has_word
 from burnish.verify.constraints.rules.layout import bullets, numbered
@@ -17,12 +17,6 @@ _BOLD = re.compile(r"\*\*[^\n*]*[^\s*][^\n*]*\*\*")
 _RULE = re.compile(r"^:?-+:?$")
 _FENCED = re.compile(r"^```([^\n`]*)\n(.*?)^```\s*$", re.MULTILINE | re.DOTALL)
 _FIRST_PERSON = ("i", "me", "my", "mine", "myself", "we", "us", "our", "ours", "ourselves")
-
-
-def every_sentence(text: str, holds: Callable[[str], bool]) -> bool:
-    """Whether there are sentences and all of them comply."""
-    found = sentences(text)
-    return bool(found) and all(map(holds, found))
 
 
 def longest_sentence(text: str) -> int:
@@ -110,12 +104,12 @@ def is_tagged(text: str, tag: str) -> bool:
 
 
 def all_lines_begin(text: str, prefix: str) -> bool:
-    return bool(lines(text)) and all(line.startswith(prefix.strip()) for line in lines(text))
+    return all(line.startswith(prefix.strip()) for line in lines(text))
 
 
 def is_separated(text: str, separator: str, items: int) -> bool:
     """So many items, none of them empty, on one line."""
-    parts = text.strip().split(separator.strip())
+    parts = text.split(separator.strip())
     return "\n" not in text.strip() and len(parts) == items and all(part.strip() for part in parts)
 
 
@@ -141,8 +135,8 @@ def sentences_ending(text: str, mark: str) -> int:
 
 
 def words_ending(text: str, suffix: str) -> int:
-    """Words that end so and are longer than the ending."""
-    return sum(word.lower().endswith(suffix.lower()) and len(word) > len(suffix) for word in words(text))
+    """Words that end so (in small letters) and are longer than the ending."""
+    return sum(word.lower().endswith(suffix) and len(word) > len(suffix) for word in words(text))
 
 
 def has_list(text: str) -> bool:

@@ -65,7 +65,7 @@ def chapters(text: str, splitter: str) -> int:
 def has_title(text: str, opening: str, closing: str) -> bool:
     """Whether something that is not blank stands on one line between the two marks."""
     found = re.findall(f"{re.escape(opening)}([^\\n]+){re.escape(closing)}", text)
-    return any(title.strip(f"{opening[0]}{closing[0]} ") for title in found)
+    return any(title.strip(f"{opening}{closing} ") for title in found)
 
 
 def placeholders(text: str) -> int:

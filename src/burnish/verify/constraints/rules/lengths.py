@@ -42,7 +42,7 @@ def blocks(text: str) -> list[str]:
 
 def filled(parts: list[str]) -> list[str]:
     """The parts that are not blank."""
-    return [part.strip() for part in parts if part.strip()]
+    return [part for part in parts if part.strip()]
 
 
 def first_words(text: str, n: int) -> str:

@@ -70,7 +70,7 @@ def _ends(text: str, mark: re.Match[str], short: frozenset[str]) -> bool:
     if before.endswith("."):  # an ellipsis
         return _opens(following)
     word = _TOKEN.search(before[-60:]).group().lower()
-    if word in short or word.rpartition("-")[2] in short:
+    if word in short:
         return _opens(following)
     token = f"{word}."
     if _INITIAL.match(token):
@@ -88,4 +88,4 @@ def _opens(word: str) -> bool:
 
 def sentences_wide(text: str) -> list[str]:
     """The sentences of a Japanese or Chinese text: up to 。！？ or the end of a line, but not inside 「」."""
-    return [piece.strip() for piece in _WIDE.findall(text) if re.search(r"\w", piece)]
+    return [piece for piece in _WIDE.findall(text) if re.search(r"\w", piece)]
