@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from math import inf
 from random import Random
 from typing import Any
@@ -85,15 +86,7 @@ def counted(
 
     def demands(kwargs: Kwargs) -> Demands:
         named = quantity if isinstance(quantity, str) else quantity(kwargs)
-        other = extra(kwargs)
-        return Demands(
-            counts={**other.counts, named: interval(asked(kwargs), kwargs[n])},
-            says=other.says, exact=other.exact, divider=other.divider,
-        )  # fmt: skip
-
-    def possible(kwargs: Kwargs) -> str:
-        low, high = interval(asked(kwargs), kwargs[n])
-        return f"no text has {asked(kwargs)} {kwargs[n]} of them" if max(low, least) > high else ""
+        return _with_count(extra(kwargs), named, interval(asked(kwargs), kwargs[n]))
 
     arguments = dict(more or {})
     if not fixed:
@@ -103,19 +96,27 @@ def counted(
         asks=asks or tuple(at.asks[suffix]),
         kwargs={n: Argument(kind=int), **arguments},
         check=check,
-        comply=lambda kwargs, seed: build(
-            kwargs, meeting(asked(kwargs), kwargs[n], Random(seed), least), Random(seed)
-        ),
+        comply=lambda kwargs, seed: build(kwargs, meeting(asked(kwargs), kwargs[n], Random(seed), least), Random(seed)),
         violate=lambda kwargs, seed: build(
             kwargs, missing(asked(kwargs), kwargs[n], Random(seed), least), Random(seed)
         ),
         sample=lambda rng: {**sample(rng), **({} if fixed else {relation: rng.choice(at.relations)})},
         demands=demands,
-        possible=possible,
+        possible=lambda kwargs: _some_count(asked(kwargs), kwargs[n], least),
         language=at.code,
         rule=rule,
         source=source or source_of(at),
-    )  # fmt: skip
+    )
+
+
+def _with_count(demands: Demands, quantity: str, allowed: tuple[float, float]) -> Demands:
+    return replace(demands, counts={**demands.counts, quantity: allowed})
+
+
+def _some_count(relation: str, n: int, least: int) -> str:
+    """Empty, or that no count suits."""
+    low, high = interval(relation, n)
+    return f"no text has {relation} {n} of them" if max(low, least) > high else ""
 
 
 def written(

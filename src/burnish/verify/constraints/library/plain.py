@@ -102,6 +102,7 @@ def _plain(
     check: Callable[[str, Kwargs], bool],
     comply: Callable[[Kwargs, int], str],
     violate: Callable[[Kwargs, int], str],
+    *,
     demands: Callable[[Kwargs], Demands] = nothing,
     sample: Callable[[Random], dict[str, Any]] = lambda rng: {},
     **kwargs: Argument,
@@ -167,7 +168,7 @@ def _counts() -> tuple[Constraint, ...]:
     )
 
 
-def _others() -> tuple[Constraint, ...]:
+def _words() -> tuple[Constraint, ...]:
     def phrase(rng: Random) -> dict[str, Any]:
         return {"phrase": rng.choice(("Well then", "Good day", "That is all", "So it is"))}
 
@@ -202,6 +203,11 @@ def _others() -> tuple[Constraint, ...]:
             sample=phrase,
             phrase=TEXT,
         ),
+    )
+
+
+def _shapes() -> tuple[Constraint, ...]:
+    return (
         _plain(
             "lowercase",
             "Use small letters only.",
@@ -237,4 +243,4 @@ def _others() -> tuple[Constraint, ...]:
     )
 
 
-PLAIN = (*_counts(), *_others())
+PLAIN = (*_counts(), *_words(), *_shapes())
