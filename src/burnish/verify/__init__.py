@@ -1,8 +1,8 @@
 """Rewards that need no model. In: a prompt with its reference and a response. Out: a verdict, or *unscored* and why.
 
 `math` compares final numbers, `constraints` counts, `expression` runs a small safe subset of Python within limits;
-`language`, `repetition`, `refusal` and `format` look at what an answer is written in, whether it repeats, declines or fits
-a schema.
+`language`, `repetition`, `refusal` and `format` look at what an answer is written in, whether it repeats, declines or
+fits a schema.
 Called by annotate, evaluate, curate and the recipes through `protocols.Checker`; imports nothing heavy.
 """
 
