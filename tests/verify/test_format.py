@@ -11,10 +11,10 @@ from hypothesis import strategies as st
 
 from burnish.errors import DataError
 from burnish.records import Message, Prompt, Response
+from burnish.verify.constraints.rules.layout import fenced
 from burnish.verify.format import (
     FormatChecker,
     SchemaChecker,
-    code_blocks,
     json_in,
     markdown_faults,
     schema_violations,
@@ -144,7 +144,7 @@ def test_json_in():
 
 
 def test_code_blocks_and_markdown():
-    assert code_blocks("a\n```Python\nx = 1\n```\n```\ny\n```\n```go\nz") == [("python", "x = 1\n"), ("", "y\n")]
+    assert fenced("a\n```Python\nx = 1\n```\n```\ny\n```\n```go\nz") == [("python", "x = 1\n"), ("", "y\n")]
     assert markdown_faults("# A\n\n| a | b |\n|---|:-:|\n| 1 | 2 |\n\n```\n#x | y |\n```\ntext #1") == []
     assert markdown_faults("```\nx") == ["a fence is not closed"]
     assert markdown_faults("##A") == ["## stands before a heading without a blank"]

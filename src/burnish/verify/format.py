@@ -16,8 +16,8 @@ from typing import Any
 from burnish.errors import DataError
 from burnish.protocols import Verdict
 from burnish.records import Prompt, Response
+from burnish.verify.constraints.rules.layout import fenced
 
-_FENCE = re.compile(r"^[ \t]*```([^\n`]*)\n(.*?)^[ \t]*```[ \t]*$", re.MULTILINE | re.DOTALL)
 _ANNOTATIONS = frozenset(
     ("$schema", "$id", "$comment", "$defs", "definitions", "title", "description", "default", "examples", "format",
      "deprecated", "readOnly", "writeOnly", "$anchor", "strict")
@@ -248,11 +248,6 @@ _KEYWORDS: Mapping[str, _Check] = {
 }  # fmt: skip
 
 
-def code_blocks(text: str) -> list[tuple[str, str]]:
-    """The closed fenced blocks: (language in small letters, code)."""
-    return [(label.strip().lower(), code) for label, code in _FENCE.findall(text)]
-
-
 def json_in(text: str) -> Any:
     """The JSON value that the whole text is, bare or as its only fenced block.
 
@@ -260,7 +255,7 @@ def json_in(text: str) -> Any:
         ValueError: the text is no JSON.
     """
     text = text.strip()
-    blocks = code_blocks(text)
+    blocks = fenced(text)
     if len(blocks) == 1 and text.startswith("```") and blocks[0][0] in ("", "json"):
         text = blocks[0][1]
     return json.loads(text, parse_constant=_no_constant)
@@ -270,10 +265,21 @@ def _no_constant(name: str) -> Any:
     raise ValueError(f"{name} is no JSON")
 
 
+def _prose(text: str) -> str:
+    """The lines that stand in no fence."""
+    kept, inside = [], False
+    for line in text.split("\n"):
+        if line.strip().startswith("```"):
+            inside = not inside
+        elif not inside:
+            kept.append(line)
+    return "\n".join(kept)
+
+
 def markdown_faults(text: str) -> list[str]:
     """What is wrong with a Markdown text: an open fence, a table with uneven rows, a heading without its blank."""
     faults = ["a fence is not closed"] if len(re.findall(r"^[ \t]*```", text, re.MULTILINE)) % 2 else []
-    prose = _FENCE.sub("", text)
+    prose = _prose(text)
     for number in re.findall(r"^(#{1,6})[^#\s]", prose, re.MULTILINE):
         faults.append(f"{number} stands before a heading without a blank")
     for table in re.findall(r"(?:^[ \t]*\|.*\|[ \t]*(?:\n|\Z))+", prose, re.MULTILINE):
@@ -286,7 +292,7 @@ def markdown_faults(text: str) -> list[str]:
 
 
 def _code_faults(text: str, language: str) -> list[str]:
-    blocks = [code for label, code in code_blocks(text) if label == language]
+    blocks = [code for label, code in fenced(text) if label == language]
     if not any(code.strip() for code in blocks):
         return [f"there is no closed code block in {language}"]
     if language not in ("python", "json"):

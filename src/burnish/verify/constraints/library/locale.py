@@ -3,21 +3,17 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from functools import cache, partial
+from functools import cache
 from pathlib import Path
 from random import Random
 
 from burnish.verify.constraints.rules import lengths
-from burnish.verify.constraints.rules.sentences import sentences, sentences_wide
+from burnish.verify.constraints.rules.sentences import sentences, wide_sentences
 
 LANGUAGES = ("en", "es", "fr", "ja", "zh")
 _LAST_RESORT = ("zyx", "wvu", "klm", "7")
-_SENTENCES: Mapping[str, Callable[[str], list[str]]] = {
-    "en": partial(sentences, language="en"), "es": partial(sentences, language="es"),
-    "fr": partial(sentences, language="fr"), "ja": sentences_wide, "zh": sentences_wide,
-}  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -59,7 +55,7 @@ class Locale:
         return self.relations[0]
 
     def count_sentences(self, text: str) -> int:
-        return len(_SENTENCES[self.code](text))
+        return wide_sentences(text) if self.wide else len(sentences(text, self.code))
 
     def count_words(self, text: str) -> int:
         return len(lengths.hyphenated(text) if self.code == "es" else lengths.words(text))

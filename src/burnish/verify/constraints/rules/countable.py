@@ -6,16 +6,15 @@ import re
 from collections.abc import Iterable
 
 from burnish.verify.constraints.rules.keywords import has_word
-from burnish.verify.constraints.rules.layout import bullets, numbered
+from burnish.verify.constraints.rules.layout import bullets, fenced, numbered
 from burnish.verify.constraints.rules.lengths import blocks, filled, lines, words
 from burnish.verify.constraints.rules.sentences import sentences
 
 _NUMBER = re.compile(r"\d+(?:[.,]\d+)*")
-_ITEM = re.compile(r"^\s*(\d+)[.)]\s+\S", re.MULTILINE)
-_HEADING = re.compile(r"^(#{1,6})\s+\S", re.MULTILINE)
-_BOLD = re.compile(r"\*\*[^\n*]*[^\s*][^\n*]*\*\*")
+_ITEM = re.compile(r"^[^\S\n]*(\d+)[.)][^\S\n]+\S", re.MULTILINE)
+_HEADING = re.compile(r"^(#{1,6})[^\S\n]+\S", re.MULTILINE)
+_BOLD = re.compile(r"\*\*(?=[^\n*]*[^\s*])[^\n*]*\*\*")
 _RULE = re.compile(r"^:?-+:?$")
-_FENCED = re.compile(r"^```([^\n`]*)\n(.*?)^```\s*$", re.MULTILINE | re.DOTALL)
 _FIRST_PERSON = ("i", "me", "my", "mine", "myself", "we", "us", "our", "ours", "ourselves")
 
 
@@ -81,9 +80,7 @@ def has_table(text: str, rows: int, columns: int) -> bool:
 
 def has_code(text: str, language: str) -> bool:
     """A closed code block that names the language and is not empty."""
-    return any(
-        label.strip().lower() == language.lower() and bool(code.strip()) for label, code in _FENCED.findall(text)
-    )
+    return any(label == language.lower() and bool(code.strip()) for label, code in fenced(text))
 
 
 def headings(text: str, level: int) -> int:

@@ -5,10 +5,11 @@ from __future__ import annotations
 import re
 import unicodedata
 
+from burnish.verify.constraints.rules.sentences import without_quotes
+
 _KANJI = re.compile(r"[\u4e00-\u9faf]")
 _KANJI_RUN = re.compile(r"[\u4e00-\u9faf]+")
-_WITH_READING = re.compile(r"[\u4e00-\u9faf]+（[ぁ-ん]+）")
-_QUOTED = re.compile(r"「[^」]*」|『[^』]*』")
+_WITH_READING = re.compile(r"[\u4e00-\u9faf]（[ぁ-ん]+）")
 _ENDS = re.compile(r"[。！？!?\n]+")
 # Nouns in hiragana that end sentences; other nouns end in kanji or katakana (ASSUMED: no tagger is at hand).
 _HIRAGANA_NOUNS = ("こと", "もの", "ひと", "とき", "ため", "ところ", "わけ", "はず", "まま", "ほう", "とおり", "つもり")
@@ -53,7 +54,8 @@ def has_digit(text: str) -> bool:
 
 def endings(text: str) -> list[str]:
     """The sentences without what stands in quotes; lines end them too."""
-    return [part.strip() for part in _ENDS.split(_QUOTED.sub("", text)) if part.strip()]
+    bare = without_quotes(without_quotes(text, "「", "」"), "『", "』")
+    return [part.strip() for part in _ENDS.split(bare) if part.strip()]
 
 
 def all_end_in(text: str, ending: str) -> bool:

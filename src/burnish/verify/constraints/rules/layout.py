@@ -6,10 +6,10 @@ import json
 import re
 from collections.abc import Iterable
 
-_BULLET = re.compile(r"^\s*\*[^*].*$|^\s*-.*$", re.MULTILINE)
-_STAR_BULLET = re.compile(r"^\s*\*[^*].*$", re.MULTILINE)
-_DOT_BULLET = re.compile(r"^\s*[・•][^・•].*$", re.MULTILINE)
-_NUMBERED = re.compile(r"^\s*\d+\.\s.*$", re.MULTILINE)
+_BULLET = re.compile(r"^[^\S\n]*\*[^*].*$|^[^\S\n]*-.*$", re.MULTILINE)
+_STAR_BULLET = re.compile(r"^[^\S\n]*\*[^*].*$", re.MULTILINE)
+_DOT_BULLET = re.compile(r"^[^\S\n]*[・•][^・•].*$", re.MULTILINE)
+_NUMBERED = re.compile(r"^[^\S\n]*\d+\.\s.*$", re.MULTILINE)
 _ONE_STAR = re.compile(r"\*([^\n*]*)\*")
 _TWO_STARS = re.compile(r"\*\*([^\n*]*)\*\*")
 _FENCE_OPEN = ("```json", "```Json", "```JSON", "```")
@@ -46,10 +46,21 @@ def enclosed(text: str, opening: str, closing: str) -> int:
     return sum(bool(part.strip()) for part in re.findall(f"{re.escape(opening)}({inside}){re.escape(closing)}", text))
 
 
+def parts_between(text: str, opening: str, closing: str) -> list[str]:
+    """What stands between an opening mark and the next closing one, over several lines too."""
+    found, at = [], text.find(opening)
+    while at >= 0:
+        end = text.find(closing, at + len(opening))
+        if end < 0:
+            break
+        found.append(text[at + len(opening) : end])
+        at = text.find(opening, end + len(closing))
+    return found
+
+
 def between(text: str, opening: str, closing: str) -> bool:
-    """Whether something that is not blank stands between the two marks, over several lines too."""
-    found = re.findall(f"{re.escape(opening)}([^{re.escape(closing)}]*){re.escape(closing)}", text)
-    return any(part.strip(f"{opening} \n\t") for part in found)
+    """Whether something that is not blank stands between the two marks."""
+    return any(part.strip(f"{opening} \n\t") for part in parts_between(text, opening, closing))
 
 
 def sections(text: str, splitter: str) -> int:
@@ -63,14 +74,17 @@ def chapters(text: str, splitter: str) -> int:
 
 
 def has_title(text: str, opening: str, closing: str) -> bool:
-    """Whether something that is not blank stands on one line between the two marks."""
-    found = re.findall(f"{re.escape(opening)}([^\\n]+){re.escape(closing)}", text)
-    return any(title.strip(f"{opening}{closing} ") for title in found)
+    """Whether something that is not blank stands on one line between the first opening and the last closing mark."""
+    for line in text.split("\n"):
+        first, last = line.find(opening), line.rfind(closing)
+        if first >= 0 and line[first + len(opening) : max(last, 0)].strip(f"{opening}{closing} "):
+            return True
+    return False
 
 
 def placeholders(text: str) -> int:
     """Parts in square brackets on one line, the empty ones too."""
-    return len(re.findall(r"\[.*?\]", text))
+    return sum(len(parts_between(line, "[", "]")) for line in text.split("\n"))
 
 
 def has_postscript(text: str, marker: str) -> bool:
@@ -96,6 +110,23 @@ def is_quoted(text: str, quotes: Iterable[tuple[str, str]]) -> bool:
     """Whether one of the pairs of marks stands around the whole text."""
     text = text.strip()
     return len(text) > 1 and any(text.startswith(first) and text.endswith(last) for first, last in quotes)
+
+
+def fenced(text: str) -> list[tuple[str, str]]:
+    """The closed fenced blocks: (label in small letters, code)."""
+    found: list[tuple[str, str]] = []
+    label, code = None, []
+    for line in text.split("\n"):
+        mark = line.strip()
+        if label is None:
+            if mark.startswith("```") and "`" not in mark[3:]:
+                label, code = mark[3:].strip().lower(), []
+        elif mark == "```":
+            found.append((label, "".join(f"{one}\n" for one in code)))
+            label = None
+        else:
+            code.append(line)
+    return found
 
 
 def has_option(text: str, options: Iterable[str]) -> bool:

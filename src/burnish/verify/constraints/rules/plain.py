@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import re
 
-_BULLET = re.compile(r"^\s*(?:[-•+]\s|\*\s)", re.MULTILINE)
+_BULLET = re.compile(r"^[^\S\n]*(?:[-•+]\s|\*\s)", re.MULTILINE)
 _SENTENCE = re.compile(r"[^\s.!?。！？][^.!?。！？]*")
 _QUOTES = {'"': '"', "“": "”", "«": "»", "„": "“"}
 
@@ -22,7 +22,13 @@ def plain_sentences(text: str) -> list[str]:
 
 def plain_paragraphs(text: str) -> list[str]:
     """Blocks of text between blank lines; `***` alone on a line divides too."""
-    return [part for part in re.split(r"\n\s*\n|\s*^\s*\*\*\*\s*$\s*", text, flags=re.MULTILINE) if part.strip()]
+    found: list[list[str]] = [[]]
+    for line in text.split("\n"):
+        if line.strip() in ("", "***"):
+            found.append([])
+        else:
+            found[-1].append(line)
+    return ["\n".join(part) for part in found if part]
 
 
 def keyword_count(text: str, keyword: str) -> int:

@@ -34,7 +34,7 @@ not no yes also even just let now please once some many most more all each every
 """
 # Words which, with a capital, open a sentence (after an ellipsis, an abbreviation, an initial or a number).
 OPENERS = frozenset(_STARTERS.split())
-_WIDE = re.compile(r"[^。！？!?\n]*「[^」\n]*」[^。！？!?\n]*|[^。！？!?\n]+")
+_WIDE = re.compile(r"[^。！？!?]+")
 
 
 def sentences(text: str, language: str = "en") -> list[str]:
@@ -66,10 +66,10 @@ def _ends(text: str, mark: re.Match[str], short: frozenset[str]) -> bool:
     if mark.group() != ".":
         return True
     following = mark.group(1) or ""
-    before = text[: mark.start()]
+    before = text[max(0, mark.start() - 60) : mark.start()]
     if before.endswith("."):  # an ellipsis
         return _opens(following)
-    word = _TOKEN.search(before[-60:]).group().lower()
+    word = _TOKEN.search(before).group().lower()
     if word in short:
         return _opens(following)
     token = f"{word}."
@@ -86,6 +86,16 @@ def _opens(word: str) -> bool:
     return word[:1].isupper() and bare.lower() in OPENERS
 
 
-def sentences_wide(text: str) -> list[str]:
+def without_quotes(text: str, opening: str, closing: str, instead: str = "") -> str:
+    """The text with something else in place of each closed quotation."""
+    kept, at = [], 0
+    while (first := text.find(opening, at)) >= 0 and (last := text.find(closing, first)) >= 0:
+        kept.append(text[at:first])
+        at = last + 1
+    return instead.join([*kept, text[at:]])
+
+
+def wide_sentences(text: str) -> int:
     """The sentences of a Japanese or Chinese text: up to 。！？ or the end of a line, but not inside 「」."""
-    return [piece for piece in _WIDE.findall(text) if re.search(r"\w", piece)]
+    lines = (without_quotes(line, "「", "」", "字") for line in text.split("\n"))
+    return sum(bool(re.search(r"\w", piece)) for line in lines for piece in _WIDE.findall(line))
