@@ -40,6 +40,7 @@ def _words() -> list[Case]:
 SENTENCES = [
     ("One. Two! Three? Four", 4),
     ("No mark at all", 1),
+    ("Dr. Smith came " + "and went " * 20 + "home. Fine.", 2),
     ("It costs 2.50 here. Dr. Smith agrees!", 2),
     ("It is e.g. small. Fine.", 2),
     ("We saw the U.S. Army there. Good.", 2),
@@ -166,7 +167,7 @@ def _layout() -> list[Case]:
     cases += _least("detectable_format:multiple_sections", "num_sections", "P. 1 P. 2", 2, section_spliter=" P. ")
     cases += _least("detectable_format:multiple_sections", "num_sections", "Px 1", 0, section_spliter="P.")
     cases += _least("detectable_content:number_placeholders", "num_placeholders", "[a] [] [b\nc] [d [e]]", 3)
-    titles = {"<<a>>": True, "<< >>": False, "<<a\nb>>": False, "<a>": False, "x <<b c>> d": True, "<<>>": False,
+    titles = {"<<a>>": True, "ab x>>": False, "<<abc": False, "<< >>": False, "<<a\nb>>": False, "<a>": False, "x <<b c>> d": True, "<<>>": False,
               "<<<>>>": False, "<<  <x>  >>": True}  # fmt: skip
     cases += [("detectable_format:title", {}, text, holds) for text, holds in titles.items()]
     for marker, text, holds in [
@@ -350,7 +351,13 @@ def _wide() -> list[Case]:
 
     cases += both("ja:letters:kanji", "kanji_limit", "川と一龯龰a", 3)
     cases += both("ja:length_constraints:number_letters", "num_letters", "海 山。\n", 5)
-    for text, count in [("海です。山です！\n川です", 3), ("「海。山。」と言う。", 1), ("。。\n!", 0), ("海？山!川", 3)]:
+    for text, count in [
+        ("海です。山です！\n川です", 3),
+        ("「海。山。」と言う。", 1),
+        ("海」です。山。", 2),
+        ("。。\n!", 0),
+        ("海？山!川", 3),
+    ]:
         cases += both("ja:length_constraints:number_sentences", "num_sentences", text, count)
     cases += both("ja:keywords:frequency", "frequency", "海と海岸", 2, keyword="海")
     cases += both("ja:keywords:letter_frequency", "let_frequency", "しシしか", 3, "let_relation", letter="し")
@@ -505,6 +512,8 @@ def _formats() -> list[Case]:
                         "```python\n \n```": False, "```python\nx": False, "```java\nx\n```": False,
                         }.items():  # fmt: skip
         cases.append(("format:code_block", {"language": "python"}, text, holds))
+    for text in ("```a```\n```python\nx\n```", "````\n```python\nx\n```"):
+        cases.append(("format:code_block", {"language": "python"}, text, True))
     cases.append(("format:code_block", {"language": "Python"}, "```python\nx\n```", True))
     for text, holds in {"<a>x</a>": True, " <a>x</a>\n": True, "<a></a>": False, "<a> </a>": False, "x<a>y</a>": False,
                         "<a>x</a>y": False, "<a>x": False, "x</a>": False, "<a>x</a> <a>y</a>": False,

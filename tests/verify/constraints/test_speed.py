@@ -13,9 +13,11 @@ from burnish.verify.language import detect_language
 from burnish.verify.refusal import refuses
 from burnish.verify.repetition import loops, within_turn
 
-UNITS = ["a", ". ", "*", "* *", "「", "「a", "『", "<<", "<<a>", "[", "```\n", "```a\n", "|", "|a|\n", "#", "# \n", "¿", "¡",
-         ".", "?!", '"', "1", "1. ", "1.", "-", "- \n", "\n", " ", " \n", "***", "P.", "第1", "《", "川", "川（", "'s", "n't ",
-         "I cannot help ", "、", "<a>", ";", "a,b\n", "\u3000", "\n```", "** ", "x\n\n"]  # fmt: skip
+UNITS = [
+    "a", ". ", "*", "* *", "「", "「a", "『", "<<", "<<a>", "[", "```\n", "```a\n", "|", "|a|\n", "#", "# \n", "¿", "¡", ".",
+    "?!", '"', "1", "1. ", "1.", "-", "- \n", "\n", " ", " \n", "***", "P.", "第1", "《", "川", "川（", "'s", "n't ",
+    "I cannot help ", "、", "<a>", ";", "a,b\n", "\u3000", "\n```", "** ", "x\n\n",
+]  # fmt: skip
 LETTERS = 12_000
 SECONDS = 1.0  # quadratic rules took 2 to 30 s at 20,000 letters
 

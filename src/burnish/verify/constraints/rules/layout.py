@@ -48,14 +48,7 @@ def enclosed(text: str, opening: str, closing: str) -> int:
 
 def parts_between(text: str, opening: str, closing: str) -> list[str]:
     """What stands between an opening mark and the next closing one, over several lines too."""
-    found, at = [], text.find(opening)
-    while at >= 0:
-        end = text.find(closing, at + len(opening))
-        if end < 0:
-            break
-        found.append(text[at + len(opening) : end])
-        at = text.find(opening, end + len(closing))
-    return found
+    return [piece.partition(opening)[2] for piece in text.split(closing)[:-1] if opening in piece]
 
 
 def between(text: str, opening: str, closing: str) -> bool:
@@ -77,7 +70,7 @@ def has_title(text: str, opening: str, closing: str) -> bool:
     """Whether something that is not blank stands on one line between the first opening and the last closing mark."""
     for line in text.split("\n"):
         first, last = line.find(opening), line.rfind(closing)
-        if first >= 0 and line[first + len(opening) : max(last, 0)].strip(f"{opening}{closing} "):
+        if min(first, last) >= 0 and line[first + len(opening) : last].strip(f"{opening}{closing} "):
             return True
     return False
 

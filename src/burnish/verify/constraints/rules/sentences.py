@@ -88,11 +88,9 @@ def _opens(word: str) -> bool:
 
 def without_quotes(text: str, opening: str, closing: str, instead: str = "") -> str:
     """The text with something else in place of each closed quotation."""
-    kept, at = [], 0
-    while (first := text.find(opening, at)) >= 0 and (last := text.find(closing, first)) >= 0:
-        kept.append(text[at:first])
-        at = last + 1
-    return instead.join([*kept, text[at:]])
+    *closed, rest = text.split(closing)
+    kept = (p.partition(opening)[0] + instead if opening in p else p + closing for p in closed)
+    return "".join(kept) + rest
 
 
 def wide_sentences(text: str) -> int:
