@@ -1,6 +1,8 @@
 """Rewards that need no model. In: a prompt with its reference and a response. Out: a verdict, or *unscored* and why.
 
-`math` compares final numbers, `constraints` counts, `expression` runs a small safe subset of Python within limits.
+`math` compares final numbers, `constraints` counts, `expression` runs a small safe subset of Python within limits;
+`language`, `repetition`, `refusal` and `format` look at what an answer is written in, whether it repeats, declines or
+fits a schema.
 Called by annotate, evaluate, curate and the recipes through `protocols.Checker`; imports nothing heavy.
 """
 
@@ -10,11 +12,19 @@ import difflib
 
 from burnish.errors import SettingsError
 from burnish.protocols import Checker
+from burnish.verify import constraints, format, language, refusal, repetition
 from burnish.verify.constraints import CONSTRAINTS, Constraint, ConstraintsChecker, check_constraint
 from burnish.verify.expression import ExpressionError, call_function, evaluate
 from burnish.verify.math import MathChecker, final_number
 
-CHECKERS: dict[str, Checker] = {checker.name: checker for checker in (MathChecker(), ConstraintsChecker())}
+CHECKERS: dict[str, Checker] = {
+    MathChecker().name: MathChecker(),
+    **constraints.CHECKERS,
+    **format.CHECKERS,
+    **language.CHECKERS,
+    **refusal.CHECKERS,
+    **repetition.CHECKERS,
+}
 
 
 def get_checker(name: str) -> Checker:
