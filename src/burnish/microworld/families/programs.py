@@ -13,7 +13,9 @@ from typing import Any
 
 from burnish.errors import SettingsError
 from burnish.microworld.tasks import Dials, Family, Task, user
+from burnish.verify.code import call_all
 from burnish.verify.expression import ExpressionError, call_function, evaluate
+from burnish.verify.sandbox import find_executor
 
 SIGNS = {"add": "+", "subtract": "-", "multiply by": "*"}
 TEMPLATES = ("Write f(x): {}, then {}.", "Code f(x). First {}, then {}.")
@@ -63,8 +65,6 @@ def _check(gold: Mapping[str, Any], text: str) -> str:
 
 def _sandboxed(source: str) -> list[Any]:
     """What `f` gives on each input in the sandbox, or a `Result` that says why it gives none; [] without a sandbox."""
-    from burnish.verify.code import call_all
-
     executor = _executor()
     if executor is None:
         return []
@@ -75,14 +75,10 @@ def _sandboxed(source: str) -> list[Any]:
 @cache
 def _executor() -> Any:
     """The sandbox of this machine, None where there is none."""
-    from burnish.verify.sandbox import find_executor
-
     try:
         return find_executor()
     except SettingsError:
         return None
 
 
-CODE = Family(
-    name="code", draw=_draw, check=_check, about="functions of two operations, run step by step"
-)
+CODE = Family(name="code", draw=_draw, check=_check, about="functions of two operations, run step by step")
