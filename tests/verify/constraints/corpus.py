@@ -167,7 +167,8 @@ def _layout() -> list[Case]:
     cases += _least("detectable_format:multiple_sections", "num_sections", "P. 1 P. 2", 2, section_spliter=" P. ")
     cases += _least("detectable_format:multiple_sections", "num_sections", "Px 1", 0, section_spliter="P.")
     cases += _least("detectable_content:number_placeholders", "num_placeholders", "[a] [] [b\nc] [d [e]]", 3)
-    titles = {"<<a>>": True, "ab x>>": False, "<<abc": False, "<< >>": False, "<<a\nb>>": False, "<a>": False, "x <<b c>> d": True, "<<>>": False,
+    titles = {"<<a>>": True, "ab x>>": False, "<<abc": False,
+              "<< >>": False, "<<a\nb>>": False, "<a>": False, "x <<b c>> d": True, "<<>>": False,
               "<<<>>>": False, "<<  <x>  >>": True}  # fmt: skip
     cases += [("detectable_format:title", {}, text, holds) for text, holds in titles.items()]
     for marker, text, holds in [
