@@ -110,8 +110,8 @@ def leave_one_out(rewards: Tensor, known: Tensor | None = None, *, tolerance: fl
     Args and raises as for `centred`.
     """
     found = _grouped(rewards, known, tolerance)
-    count = found.used.sum(1, keepdim=True)
-    return replace(found, values=found.values * (count / (count - 1).clamp(min=1)).to(found.values))
+    count = found.used.to(found.values).sum(1, keepdim=True)
+    return replace(found, values=found.values * count / (count - 1).clamp(min=1))
 
 
 def standardised(
@@ -173,7 +173,7 @@ def _spread(squares: Tensor, count: Tensor, std: Std, epsilon: float) -> Tensor:
         raise SettingsError(f"std is {std!r}; choose 'population' or 'sample'")
     if not epsilon >= 0:
         raise SettingsError(f"epsilon is {epsilon}; it is added to a standard deviation; give 0 or more")
-    return (squares / (count - (std == "sample")).clamp(min=1)).sqrt() + epsilon
+    return (squares / (count - int(std == "sample")).clamp(min=1)).sqrt() + epsilon
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
