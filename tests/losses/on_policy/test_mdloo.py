@@ -109,7 +109,7 @@ def arms(log_p, drawn, old):
 
 def solved(loss, start):
     logits = start.clone().requires_grad_()
-    search = torch.optim.LBFGS([logits], max_iter=60, tolerance_grad=1e-11, tolerance_change=1e-14,
+    search = torch.optim.LBFGS([logits], max_iter=25, tolerance_grad=1e-9, tolerance_change=1e-14,
                                line_search_fn="strong_wolfe")  # fmt: skip
 
     def closure():
@@ -141,23 +141,21 @@ def test_the_least_loss_of_a_round_is_the_exact_inner_solve():
         assert (found.exp() - exact_round(old, gamma).exp()).abs().max() < 1e-6
 
 
-@pytest.mark.parametrize(("gamma", "rounds"), [(0.16, 50), (0.2, 15), (0.3, 6), (0.6, 15), (1.2, 40)])
+@pytest.mark.parametrize(("gamma", "rounds"), [(0.16, 40), (0.2, 15), (0.3, 6), (0.6, 12), (0.9, 20)])
 def test_rounds_reach_the_tilted_reference_for_every_gamma_above_half_beta(gamma, rounds):
-    """Each round the expectation of the loss over all six arms is minimised; rewards hold the divergence inside."""
-    policy, every = REFERENCE.clone(), torch.arange(6)
+    """4,000 answers a round in the proportions of the policy, each arm at least once; the round's loss is minimised."""
+    policy = REFERENCE.clone()
     for _ in range(rounds):
-        old = policy
-        values = penalised(REWARD, old - REFERENCE, beta=BETA)
-        advantages = values - (old.exp() * values).sum()
+        counts = (4000 * policy.exp()).round().clamp(min=1).long()
+        old = (counts / counts.sum()).double().log()
+        drawn = torch.repeat_interleave(torch.arange(6), counts)
+        rewards = penalised(REWARD[drawn], (old - REFERENCE)[drawn], beta=BETA)
+        advantages = leave_one_out(rewards[None]).values[0]
 
-        def mean(log_p, old=old, advantages=advantages):
-            each = (
-                mdloo_loss(arms(log_p, every[a : a + 1], old), advantages[a : a + 1], units=1, gamma=gamma)[0]
-                for a in range(6)
-            )
-            return sum(p * loss for p, loss in zip(old.exp(), each))
+        def loss(log_p, old=old, drawn=drawn, advantages=advantages):
+            return mdloo_loss(arms(log_p, drawn, old), advantages, units=len(drawn), gamma=gamma)[0]
 
-        policy = solved(mean, old)
+        policy = solved(loss, old)
     assert (policy.exp() - OPTIMUM.exp()).abs().max() < 0.01
     assert (REFERENCE.exp() - OPTIMUM.exp()).abs().max() > 0.1  # where it started
 

@@ -28,7 +28,8 @@ def mdloo_loss(
 
     The exact round is pi_{k+1} ~ pi_k exp(A_k / gamma), its fixed point pi_ref exp(r / beta) whatever gamma, and the
     rounds converge iff gamma > beta / 2. A sample holds the answers that it contains: one that a round misses is held
-    by nothing, so the closer gamma is to beta / 2, the more samples it takes. ASSUMED: 4 to 8 responses, beta 0.01 to 0.1, gamma >= beta (undisclosed).
+    by nothing, so the closer gamma is to beta / 2, the more samples it takes. ASSUMED (undisclosed): 4 to 8 responses,
+    beta 0.01 to 0.1, gamma >= beta.
 
     Args:
         sampled: this part's tokens; `old` is the policy at the start of the round.
