@@ -1,4 +1,4 @@
-"""The online merging optimizer: AdamW where nothing is merged, the pull alone, its formulas by hand, and resuming."""
+"""Online merging: AdamW where nothing is merged, the pull alone, its formulas by hand, and resuming."""
 
 from __future__ import annotations
 
@@ -72,6 +72,21 @@ def test_all_kept_and_no_pull_is_adamw_bit_for_bit(how, dtype) -> None:
         assert torch.equal(value, values(plain)[name]), name
     for one, two in zip(optimiser.masters, other.masters, strict=True):
         assert torch.equal(one, two)
+
+
+def test_adding_the_step_to_the_weights_again_would_not_be_adamw() -> None:
+    """The negative control: theta + (theta' - theta) is not theta' where a weight changes its sign."""
+    model, _ = tuned(torch.float32)
+    with torch.no_grad():
+        model.weight.mul_(1e-2)
+    optimiser = Optimiser(model, weight_decay=0.1, clip=1.0)
+    differs = 0
+    for step in range(9):
+        before = values(model)["weight"]
+        train(model, optimiser, step, step + 1)
+        after = values(model)["weight"]
+        differs += int((before + (after - before) != after).sum())
+    assert differs > 0
 
 
 def test_the_unweighted_vote_drops_most_of_adams_step_where_tau_is_larger() -> None:

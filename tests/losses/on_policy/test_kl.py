@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from burnish.errors import SettingsError
-from burnish.losses.on_policy import adapted_beta, full_kl, kl_estimate, sequence_kl, top_k_kl
+from burnish.losses.on_policy import adapted_beta, full_kl, kl_estimate, kl_on_ids, sequence_kl, top_k_kl
 from tests.losses.on_policy.material import RESPONSE, drawn, gradient, logprobs
 
 KINDS = ("k1", "k2", "k3")
@@ -119,6 +119,9 @@ def test_top_k_by_hand_is_over_the_references_tokens_renormalised():
     # tokens 0 and 1: 1/3, 2/3 against 4/7, 3/7
     wanted = 1 / 3 * math.log(7 / 12) + 2 / 3 * math.log(14 / 9)
     assert top_k_kl(mine, reference, k=2).item() == pytest.approx(wanted, rel=1e-6)
+    # kept as two log-probabilities the reference is the same
+    kept = kl_on_ids(mine, torch.tensor([[0, 1]]), reference[:, :2] - 1)
+    assert kept.item() == pytest.approx(wanted, rel=1e-6)
     # what is outside of them has no gradient
     slope = gradient(lambda z: top_k_kl(z, reference.double(), k=2).sum(), mine.double())
     assert (slope[0, 2:] == 0).all() and (slope[0, :2] != 0).all() and slope.sum().abs() < 1e-15

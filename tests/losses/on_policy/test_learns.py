@@ -132,12 +132,10 @@ LOSSES: dict[str, Loss] = {
 }
 
 
-def trained(
-    loss: Loss, beta: float, *, rounds: int = 25, rate: float = 2.0, shuffle: bool = False, seed: int = 2
-) -> Tensor:
+def trained(loss: Loss, beta: float, *, shuffle: bool = False, seed: int = 2) -> Tensor:
     table = START.clone().requires_grad_()
     generator = torch.Generator().manual_seed(seed)
-    for _ in range(rounds):
+    for _ in range(25):
         this = Round(table.detach(), generator)
         if shuffle:
             this.rewards = this.rewards.flatten()[torch.randperm(R, generator=generator)].view(GROUPS, K)
@@ -145,7 +143,7 @@ def trained(
             table.grad = None
             loss(this, table, beta).backward()
             with torch.no_grad():
-                table -= rate * table.grad
+                table -= 2 * table.grad
     return table.detach()
 
 
@@ -209,7 +207,7 @@ def test_a_moving_anchor_holds_less_than_a_static_one() -> None:
 
 
 def test_the_batch_mean_and_the_others_of_a_group_estimate_the_same_gradient() -> None:
-    """Of E[r - beta log(pi/pi_anchor)], by enumeration, within 3 standard errors; leave-one-out is no noisier than none."""
+    """Of E[r - beta log(pi/pi_anchor)], against enumeration. With an offset in the rewards both are quieter than none."""
     table, anchor, beta = START.clone(), 0.5 * drawn(5, 5, 4), 0.3
 
     def objective(t: Tensor) -> Tensor:
@@ -221,9 +219,9 @@ def test_the_batch_mean_and_the_others_of_a_group_estimate_the_same_gradient() -
     leaf = table.clone().requires_grad_()
     exact = torch.autograd.grad(objective(leaf), leaf)[0].flatten()
     generator, slopes = torch.Generator().manual_seed(6), {"mean": [], "others": [], "none": []}
-    for _ in range(300):
+    for _ in range(200):
         this = Round(table, generator)
-        rewards = this.kl_in_reward(anchor, beta)
+        rewards = this.kl_in_reward(anchor, beta) + 1  # as a reward model's scores are: not around 0
         for name, advantages in (
             ("mean", centred(rewards.view(1, -1)).values.flatten() * R / (R - 1)),
             ("others", leave_one_out(rewards).values.flatten()),
@@ -239,4 +237,4 @@ def test_the_batch_mean_and_the_others_of_a_group_estimate_the_same_gradient() -
         # 20 entries: 3.5 standard errors in the place of 3, so that chance alone fails one time in 100
         assert ((each.mean(0) - exact).abs() < 3.5 * error + 1e-12).all(), name
         spread[name] = each.var(0).sum().item()
-    assert spread["others"] <= spread["none"] and spread["mean"] <= spread["none"]
+    assert spread["others"] < 0.7 * spread["none"] and spread["mean"] < 0.7 * spread["none"]

@@ -18,7 +18,7 @@ from burnish.losses.on_policy.advantages import (
 from burnish.losses.on_policy.anchor import moved_anchor
 from burnish.losses.on_policy.distil import divergence, events, gkd_loss, log_probabilities
 from burnish.losses.on_policy.draws import on_policy_turn, replay_rows
-from burnish.losses.on_policy.kl import adapted_beta, full_kl, kl_estimate, sequence_kl, top_k_kl
+from burnish.losses.on_policy.kl import adapted_beta, full_kl, kl_estimate, kl_on_ids, sequence_kl, top_k_kl
 from burnish.losses.on_policy.mdloo import mdloo_loss
 from burnish.losses.on_policy.minillm import minillm_loss, mixed_log_probabilities
 from burnish.losses.on_policy.online_pairs import OnlinePairs, best_and_worst, online_dpo_loss, paired
@@ -51,6 +51,7 @@ __all__ = [
     "grpo_loss",
     "kept_close_loss",
     "kl_estimate",
+    "kl_on_ids",
     "leave_one_out",
     "less_reference",
     "log_probabilities",

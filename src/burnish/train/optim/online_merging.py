@@ -1,4 +1,4 @@
-"""The online merging optimizer: every step of Adam is merged with a step towards what supervised tuning had learnt.
+"""Online merging: every step of Adam is merged with a step towards what supervised tuning had learnt.
 
     theta_r: the starting weights (SFT),  theta_b: the base they came from,  tau = theta_r - theta_b
 
