@@ -207,7 +207,7 @@ def test_a_moving_anchor_holds_less_than_a_static_one() -> None:
 
 
 def test_the_batch_mean_and_the_others_of_a_group_estimate_the_same_gradient() -> None:
-    """Of E[r - beta log(pi/pi_anchor)], against enumeration. With an offset in the rewards both are quieter than none."""
+    """Of E[r - beta log(pi/pi_anchor)], against enumeration. With an offset in the rewards both have less noise."""
     table, anchor, beta = START.clone(), 0.5 * drawn(5, 5, 4), 0.3
 
     def objective(t: Tensor) -> Tensor:
