@@ -243,9 +243,8 @@ def judge_of(
         how = how or "pairwise"
         if how not in HOW:
             near = nearest(how, HOW)
-            raise SettingsError(
-                f"--how {how} is none of {', '.join(HOW)}{f'; {near}' if near.startswith('did') else ''}"
-            )
+            meant = f"; {near}" if near.startswith("did") else ""
+            raise SettingsError(f"--how {how} is none of {', '.join(HOW)}{meant}")
         if how != "pairwise" and not (both and ties):
             raise SettingsError(f"--one-order and --no-ties are for --how pairwise, not for {how}")
         more = {"both": both, "ties": ties, "seed": seed} if how == "pairwise" else {}

@@ -31,12 +31,7 @@ _OWN = {
     "finish",
 }  # what tells a row of Response from a dialogue with a prompt column
 _OF_PROMPTS = {"prompt", "ability", "checker", "reference", "task", "language", "tags", "difficulty"}
-_MEANT = {name for needs, _ in CONVENTIONS.values() for name in needs} | {
-    "context",
-    "candidates",
-    "token_ids",
-    "finish",
-}
+_MEANT = {name for needs, _ in CONVENTIONS.values() for name in needs} | {"context", "candidates"}
 _DIALOGUES = ("GSM8K", "prompt-completion", "HelpSteer", "messages", "ShareGPT", "Alpaca")
 
 

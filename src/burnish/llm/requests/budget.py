@@ -46,7 +46,10 @@ class Budget:
         for name in ("tokens", "money", "step_tokens", "step_money"):
             value = getattr(self, name)
             if value is not None and not value > 0:
-                raise SettingsError(f"the budget's {name} must be more than 0, not {value}; leave it out for no limit")
+                option = "" if name.startswith("step") else f" (--budget-{name})"
+                raise SettingsError(
+                    f"the budget's {name}{option} must be more than 0, not {value}; leave it out for no limit"
+                )
 
     def open(self, store: Store | None = None) -> Purse:
         """The live count, starting from what the stores beside this one hold."""
@@ -85,7 +88,7 @@ class Purse:
         if (self.budget.money or self.budget.step_money) and self.price(model) is None:
             raise SettingsError(
                 f"the budget limits money, and there is no price for {model}; put one into a file and its path into "
-                "BURNISH_PRICES, or limit tokens instead"
+                "BURNISH_PRICES, or limit tokens instead (--budget-tokens)"
             )
 
     def take(self, request: Request) -> bool:
