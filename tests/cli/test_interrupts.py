@@ -42,6 +42,22 @@ def test_130_whatever_becomes_of_the_interrupt(then, verb, capsys, monkeypatch) 
     assert ("burnish run 'it is'" in said) == (verb == "run")  # a chat has nothing to go on with
 
 
+@pytest.mark.parametrize(
+    ("words", "goes_on"),
+    [
+        (["sample", "--model", "http://h/v1#m"], True),
+        (["sample", "--model", "folder"], False),  # its draws are kept by no one
+        (["judge", "pairs.jsonl", "--judge=http://h/v1#m"], True),
+        (["judge", "pairs.jsonl", "--judge", "folder"], False),
+        (["verify", "math", "--out=o.jsonl"], True),
+    ],
+)
+def test_the_line_that_resumes(words, goes_on, capsys, monkeypatch) -> None:
+    monkeypatch.setattr(sys, "argv", ["burnish", *words])
+    interrupts.interrupted()
+    assert ("Go on with:\n  burnish " in capsys.readouterr().err) == goes_on
+
+
 def test_an_interrupt_that_was_lost_strikes_before_the_next_step(monkeypatch) -> None:
     from burnish.cli.console import Console
 

@@ -13,12 +13,13 @@ from typing import Any
 
 import pytest
 
-from burnish.errors import BudgetError, DataError, SettingsError
+from burnish.errors import BudgetError, DataError, RunError, SettingsError, WorkerError
 from burnish.microworld import Oracle, prompts
 from burnish.microworld.serving import oracle_server
 from burnish.models import new_reward, save_model, tiny_model_folder
 from burnish.records import Sampling
 from tests.cli.test_asking import called
+from tests.llm.requests.server import error, said, serving
 
 N = 6
 
@@ -189,3 +190,61 @@ def test_a_judge_who_says_nothing_counts_a_half_and_a_long_dialogue_is_not_shown
         "no verdict that can be read": 1,
     }
     assert asked_of(oracle) - before == 3  # one pair, asked again twice
+
+
+def test_a_judge_that_talks_nonsense_is_stopped_and_one_that_fails_ends_with_an_error(tmp_path: Path) -> None:
+    file, out = tmp_path / "pairs.jsonl", tmp_path / "out.jsonl"
+    row = {"chosen": "Yes.", "rejected": "No."}
+    file.write_text("".join(json.dumps({"prompt": f"Question {n}?", **row}) + "\n" for n in range(60)))
+    with serving(lambda body, _: said("I like cheese.")) as server:
+        words = ["judge", file, "--judge", f"{server.url}#toy", "--out", out]
+        with pytest.raises(WorkerError, match=r"none of the first 30 replies .*'I like cheese\.'"):
+            called(*words)
+        assert not out.exists() and len(server.bodies) <= 360
+        done = called("requests", out, "--forget-unreadable")
+        assert "unreadable replies and their re-asks forgotten" in done.stderr
+    with serving(lambda body, _: error(400, "no such field: foo")) as server:
+        words[3] = f"{server.url}#toy"
+        with pytest.raises(WorkerError, match="no such field: foo"):
+            called(*words)
+    file.write_text("".join(json.dumps({"prompt": f"Question {n}?", **row}) + "\n" for n in range(4)))
+    with serving(lambda body, _: said("I like cheese.")) as server:
+        done = called("judge", file, "--judge", f"{server.url}#toy", "--out", tmp_path / "four.jsonl")
+        assert "4 rows, 0 verdicts, 4 unscored" in done.stderr
+
+
+def test_verdicts_are_counted_and_so_are_wins_of_the_first(pairs: Path, oracle: str, tmp_path: Path) -> None:
+    words = ["judge", pairs, "--judge", f"{oracle}#oracle", "--out", tmp_path / "o.jsonl"]
+    done = called(*words)
+    assert f"{N} rows, {N} verdicts, 0 unscored" in done.stderr
+    assert "chosen wins       0.667 [0.300, 0.903], 4 of 6" in done.stdout
+    told = called(*words[:-1], tmp_path / "new.jsonl", "--dry-run", "--budget-tokens", 10).stdout
+    assert ", without asking again; about " in told and "2 times more" in told
+    assert "the estimate is above --budget-tokens 10," in told
+
+
+def test_what_a_new_user_trips_over_is_told(pairs: Path, tmp_path: Path) -> None:
+    server, out = ["--judge", "http://h:1/v1#m"], ["--out", tmp_path / "o.jsonl"]
+    refused: list[tuple[list[Any], type[Exception], str]] = [
+        ([pairs, *server, "--out", pairs], RunError, "would be overwritten"),
+        ([pairs, *server, "--out", tmp_path / "o.parquet"], SettingsError, r"JSON lines; name it o\.jsonl"),
+        ([pairs, *server, "--judge", "http://h:1/v1#n", *out], SettingsError, "burnish score pairs"),
+        ([pairs, *server, *out, "--how", "xyz"], SettingsError, "pairwise, golden, rubric, quality, absolute, criti"),
+        ([pairs, "--judge", "h:8000/v1#m", *out], SettingsError, "write http://h:8000/v1#m"),
+        ([pairs, *server, *out, "--budget-tokens", -1], SettingsError, "--budget-tokens"),
+    ]
+    for row, match in (
+        ({"prompt": "a", "chosen": None, "rejected": "b"}, "the column chosen is empty"),
+        ({"prompt": "a", "chosen": "b"}, "no column rejected"),
+        ({"prompt": "a"}, "a prompt and no answer"),
+        ({"a": "b"}, "rename them"),
+    ):
+        file = tmp_path / f"{len(refused)}.jsonl"
+        file.write_text(json.dumps(row) + "\n")
+        refused.append(([file, *server, *out], DataError, match))
+    bare = tmp_path / "bare.jsonl"
+    bare.write_text(json.dumps({"prompt": "a", "completion": "b"}) + "\n")
+    refused += [([bare, *server, *out, "--how", how], DataError, f"a {how} judge") for how in ("golden", "critique")]
+    for words, kind, match in refused:
+        with pytest.raises(kind, match=match):
+            called("judge", *words)

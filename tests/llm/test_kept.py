@@ -14,6 +14,7 @@ import pytest
 from burnish.errors import BudgetError, WorkerError
 from burnish.llm.operations import Answered, answer_all
 from burnish.llm.requests import Budget, Reply, Request, Store, Usage
+from burnish.llm.requests.books import forget_failures, forget_unreadable
 from burnish.records import Sampling
 from tests.llm.requests.conftest import endpoint_of
 from tests.llm.requests.server import error, said, serving
@@ -170,3 +171,46 @@ def test_two_stages_share_the_store_and_one_purse(tmp_path: Path) -> None:
     writer.budget = Budget(tokens=25_000)
     with pytest.raises(BudgetError):
         run_asking([f"{n}" for n in range(1000, 1300)], stages, askers=[writer, judge], work=work)
+
+
+def test_a_server_that_fails_too_many_ends_the_step_and_the_next_start_asks_only_those(tmp_path: Path) -> None:
+    down = Reply(failure="no answer after 6 tries: 500 oops", passing=True)
+    asker = Counting(faults=dict.fromkeys(TEXTS[:5], down))
+    got = run(asker, TEXTS[:25], tmp_path)  # 5 of 25 are no more than a fifth
+    assert sum(answered.record is None for answered in got) == 5
+    asker = Counting(faults=dict.fromkeys(TEXTS[:6], down))
+    with pytest.raises(WorkerError, match=r"6 of 25 questions to counting got no answer.*500 oops.*the same command"):
+        run(asker, TEXTS[:25], tmp_path / "2")
+    asker.faults.clear(), asker.sent.clear()
+    assert all(answered.record for answered in run(asker, TEXTS[:25], tmp_path / "2"))
+    assert sorted(asker.sent) == sorted(TEXTS[:6])
+
+
+def test_failures_for_good_end_a_step_only_when_nothing_came(tmp_path: Path) -> None:
+    long = Reply(failure="400 too long")
+    some = run(Counting(faults=dict.fromkeys(TEXTS[:19], long)), TEXTS[:20], tmp_path)
+    assert sum(answered.record is None for answered in some) == 19
+    asker = Counting(faults=dict.fromkeys(TEXTS[:20], long))
+    for _ in range(2):  # the same again: they are kept
+        with pytest.raises(WorkerError, match=r"all 20 questions.*400 too long.*--forget-failures"):
+            run(asker, TEXTS[:20], tmp_path / "2")
+    assert len(asker.sent) == 20
+    assert forget_failures(tmp_path / "2") == {"r1-03-judgements": 20}
+    asker.faults.clear()
+    assert all(answered.record for answered in run(asker, TEXTS[:20], tmp_path / "2"))
+
+
+def test_a_model_that_no_reply_can_be_read_of_is_not_asked_to_the_end(tmp_path: Path) -> None:
+    asker = Counting(faults=dict.fromkeys(TEXTS, "I like cheese."))
+    with pytest.raises(WorkerError, match=r"none of the first 30 replies.*test/count.*'I like cheese\.'"):
+        run(asker, TEXTS, tmp_path, at_once=4)
+    assert 90 <= len(asker.sent) <= 102
+    asker = Counting(faults={**dict.fromkeys(TEXTS, "I like cheese."), TEXTS[0]: " "})
+    del asker.faults[TEXTS[5]]
+    got = run(asker, TEXTS, tmp_path / "2", at_once=4)  # one that could be read, and it may go on
+    assert sum(answered.record is None for answered in got) == len(TEXTS) - 1
+
+    assert forget_unreadable(tmp_path / "2") == {"r1-03-judgements": 3 * (len(TEXTS) - 1)}
+    asker.faults.clear(), asker.sent.clear()
+    assert all(answered.record for answered in run(asker, TEXTS, tmp_path / "2"))
+    assert len(asker.sent) == len(TEXTS) - 1 and TEXTS[5] not in asker.sent

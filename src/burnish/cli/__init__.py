@@ -1,6 +1,7 @@
 """The command line: parse, call, print. Heavy rooms are imported inside the commands, so that `--help` is quick.
 
-Exit codes: 0 done, 2 an error the user can mend (one sentence on stderr), 130 interrupted (with the line that resumes).
+Exit codes: 0 done, 1 no answer came (`sample`), 2 an error the user can mend (one sentence on stderr), 130 interrupted
+(with the line that resumes).
 """
 
 from __future__ import annotations
@@ -11,6 +12,7 @@ import typer
 
 from burnish import __version__
 from burnish.cli import asking, inspecting, interrupts, preview, running, scoring, serving, training, verbs
+from burnish.cli.servers import books
 from burnish.errors import BurnishError
 
 app = typer.Typer(
@@ -32,7 +34,7 @@ app.command("explain")(inspecting.explain)
 app.command("report")(inspecting.report)
 app.command("judge")(asking.judge)
 app.command("verify")(asking.verify)
-app.command("requests")(asking.requests)
+app.command("requests")(books.requests)
 app.command("chat")(verbs.chat)
 app.command("sample")(verbs.sample)
 app.command("evaluate")(verbs.evaluate)

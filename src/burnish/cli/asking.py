@@ -1,4 +1,4 @@
-"""Verdicts on the rows of a file, by a checker, a server or a reward model; and what a run asked of models."""
+"""Verdicts on the rows of a file, by a checker, a server or a reward model."""
 
 from __future__ import annotations
 
@@ -12,104 +12,7 @@ from typing import Annotated, Any
 
 import typer
 
-GROUPS = {"step": ("step",), "operation": ("operation",), "both": ("step", "operation")}
-
-
-def requests(
-    run: Annotated[Path, typer.Argument(help="A run folder, or the OUT of burnish judge or sample.")],
-    by: Annotated[str, typer.Option(help="A line for each step, operation, or both.")] = "both",
-    forget_failures: Annotated[
-        bool, typer.Option(help="Remove kept failures, so that a server that was mended is asked again.")
-    ] = False,
-    as_json: Annotated[bool, typer.Option("--json", help="Print the lines as JSON.")] = False,
-) -> None:
-    """Tokens, money, latency, refusals and re-asks of a run, by step and operation."""
-    from burnish.errors import SettingsError
-    from burnish.llm.requests.books import books
-    from burnish.llm.requests.books import forget_failures as forget
-    from burnish.runs import nearest
-
-    if by not in GROUPS:
-        raise SettingsError(f"--by {by} is no grouping; {nearest(by, GROUPS)}")
-    if forget_failures:
-        print(f"{forget(run):,} failures forgotten; give the run's command again to ask for them", file=sys.stderr)
-    lines = [*books(run, by=GROUPS[by]), *books(run, by=())]
-    if as_json:
-        print(json.dumps([asdict(line) for line in lines], indent=2))
-        return
-    print("\n".join(_table([_cells(line) for line in lines])))
-
-
-def _cells(line: Any) -> dict[str, str]:
-    name = " ".join(part for part in (line.step, line.operation) if part) or "all"
-    guessed = "~" if line.estimated else ""
-    return {
-        "": name,
-        "requests": f"{line.requests:,}",
-        "failed": f"{line.failures:,}",
-        "filtered": f"{line.filtered:,}",
-        "re-asks": f"{line.again:,}",
-        "sent": f"{line.attempts:,}",
-        "prompt": f"{guessed}{line.prompt_tokens:,}",
-        "cached": f"{line.cached_tokens:,}",
-        "reply": f"{guessed}{line.completion_tokens:,}",
-        "money": "-" if line.money is None else f"${line.money:,.2f}",
-        "p50": f"{line.latency[0]:.2f} s",
-        "p90": f"{line.latency[1]:.2f} s",
-        "p99": f"{line.latency[2]:.2f} s",
-    }
-
-
-def _table(rows: list[dict[str, str]]) -> list[str]:
-    widths = {name: max(len(name), *(len(row[name]) for row in rows)) for name in rows[0]}
-    told = [{name: name for name in widths}, *rows]
-    return ["  ".join(v.rjust(widths[n]) if n else v.ljust(widths[n]) for n, v in row.items()) for row in told]
-
-
-def with_budget(client: Any, tokens: int, money: float) -> Any:
-    """The endpoint with what it may spend.
-
-    Raises:
-        SettingsError: a budget for a model in this process.
-    """
-    from dataclasses import replace
-
-    from burnish.errors import SettingsError
-    from burnish.llm.requests import Budget, Endpoint
-
-    if not (tokens or money):
-        return client
-    if not isinstance(client, Endpoint):
-        raise SettingsError(
-            "--budget-tokens and --budget-money are for servers; leave them out for a folder of weights"
-        )
-    return replace(client, budget=Budget(tokens=tokens or None, money=money or None))
-
-
-def print_estimate(client: Any, prompts: list[Any], n: int, sampling: Any, kept: Path) -> None:
-    """What `answer` would send at most, less what is kept already.
-
-    Raises:
-        SettingsError: a model in this process, which costs nothing.
-    """
-    from burnish.errors import SettingsError
-    from burnish.llm.requests import Endpoint
-
-    if not isinstance(client, Endpoint):
-        raise SettingsError("--dry-run estimates what a server would cost; a folder of weights costs nothing")
-    tell_estimate([request for _, request in client.plan(prompts, n, sampling)], kept)
-
-
-def tell_estimate(requests: list[Any], kept: Path) -> None:
-    """What these requests would cost at most, less those that the store `kept` has."""
-    from burnish.llm.requests import Store, estimate
-
-    if kept.exists():
-        with Store(kept) as store:
-            told = estimate(requests, store)
-    else:
-        told = estimate(requests)
-    print(f"{told.requests:,} requests ({told.reused:,} are kept already), {told.costs()}")
+from burnish.cli.servers.books import columns
 
 
 def judge(
@@ -117,7 +20,7 @@ def judge(
         Path, typer.Argument(help="Rows: prompt, chosen, rejected; or prompt, completion(s); or messages.")
     ],
     *,
-    judge_: Annotated[str, typer.Option("--judge", help="http://host:8000/v1#model, or a reward model folder.")],
+    judge_: Annotated[list[str], typer.Option("--judge", help="http://host:8000/v1#model, or a reward model folder.")],
     out: Annotated[Path, typer.Option(help="JSONL of the rows with verdicts.")],
     how: Annotated[
         str, typer.Option(help="What a server is asked: pairwise, golden, rubric, quality, absolute, critique.")
@@ -136,23 +39,23 @@ def judge(
     dtype: str = "auto",
 ) -> None:
     """Judge the rows of a file: a verdict each, or why there is none. Replies are kept in OUT.requests/ and resumed."""
-    from burnish.cli.verbs import _check_place, _working, _write
+    from burnish.cli.servers.estimates import tell_estimate
+    from burnish.cli.verbs import _check_place, _working, _write, check_lines
     from burnish.cli.workers import judge_of
-    from burnish.errors import RunError
     from burnish.judge import judge_rows
+    from burnish.llm.operations import REASKS
     from burnish.records import read_answered, write_jsonl
 
     limits = {"tokens": budget_tokens, "money": budget_money}
-    chosen = judge_of(judge_, how=how, rubric=rubric, both=both, ties=ties, seed=seed, limits=limits,
+    chosen = judge_of(one_judge(judge_), how=how, rubric=rubric, both=both, ties=ties, seed=seed, limits=limits,
                       chat=chat, device=device, dtype=dtype)  # fmt: skip
+    check_lines(out, file)
     rows = read_answered(file)
     kept = out.with_name(out.name + ".requests") / "judge.sqlite"
     if dry_run:
-        tell_estimate(first_requests(chosen, rows, prefix), kept)
+        tell_estimate(first_requests(chosen, rows, prefix), kept, chosen.asker, reasks=REASKS)
         return
     _check_place(out.parent)
-    if out.is_dir():
-        raise RunError(f"{out} is a folder; name a file with --out")
     before = _kept(kept)
     with _working(kept=kept) as work:
         judged, metrics = judge_rows(rows, chosen, prefix=prefix, work=work)
@@ -165,7 +68,24 @@ def judge(
         print(json.dumps({"file": str(file), "out": str(out), "judge": chosen.name, "metrics": metrics}))
         return
     print("\n".join(_told(chosen.name, metrics)))
-    print(f"{len(rows):,} rows, {len(judged):,} verdicts -> {out}", file=sys.stderr)
+    verdicts = len(judged) - sum(metrics["no_verdict"].values())
+    print(f"{len(rows):,} rows, {verdicts:,} verdicts, {len(judged) - verdicts:,} unscored -> {out}", file=sys.stderr)
+
+
+def one_judge(specs: list[str]) -> str:
+    """The judge that is named.
+
+    Raises:
+        SettingsError: several are.
+    """
+    from burnish.errors import SettingsError
+
+    if len(specs) > 1:
+        raise SettingsError(
+            f"--judge is given {len(specs)} times, and burnish judge asks one; give a command for each (--prefix tells "
+            "their columns apart), or let a panel decide: burnish score pairs FILE --judge A --judge B --judge C"
+        )
+    return specs[0]
 
 
 def verify(
@@ -218,7 +138,7 @@ def verify(
         totals = {"rows": len(rows), "bad": found.bad, "types": lines}
         print(json.dumps({"data": str(data), "out": str(out) if out else None, "kind": kind, **totals}))
         return
-    print("\n".join(_table([_verified(line) for line in lines])))
+    print("\n".join(columns([_verified(line) for line in lines])))
     print(f"{len(rows):,} rows, {found.bad:,} unreadable" + (f" -> {out}" if out else ""), file=sys.stderr)
 
 
@@ -354,15 +274,21 @@ def _kept(path: Path) -> tuple[int, int, float]:
     return (count, *spent_in(path))
 
 
+def _short(answer: str) -> str:
+    return answer if len(answer) <= 12 else "first answer"
+
+
 def _told(name: str, metrics: dict[str, Any]) -> list[str]:
     from burnish.judge.files import share_of
 
+    # Shares with Wilson's interval.
     lost, lines = metrics["no_verdict"], [name]
     total = metrics.get("comparisons", metrics.get("answers"))
     if "comparisons" in metrics:
         won, ties, pairs = metrics["won"], metrics["ties"], metrics["both_orders_read"]
         lines += [f"consistent        {share_of(pairs - metrics['inconsistent'], pairs)}"] if pairs else []
         lines += [
+            f"{_short(metrics['first_answer']) + ' wins':<17} {share_of(metrics['first_answer_won'], won)}",
             f"ties              {share_of(ties, won + ties)}",
             f"first shown wins  {share_of(metrics['first_won'], metrics['decided'])} (0.5 is no position bias)",
         ]

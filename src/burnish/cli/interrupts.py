@@ -14,7 +14,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
-RESUMES = ("run", "train", "verify")  # verbs that go on where they stopped; verify where it writes a file
+# Verbs that go on where they stopped: some only where they write a file, or where a server's replies are kept.
+RESUMES = ("run", "train", "verify", "sample", "judge")
 
 _came: list[int] = []
 
@@ -65,8 +66,18 @@ def interrupted() -> None:
     workers = sys.modules.get("burnish.runs.workers")  # not imported here: the interrupt may have struck inside it
     if hasattr(workers, "stop_workers"):
         workers.stop_workers()
-    if sys.argv[1:2] and sys.argv[1] in RESUMES and (sys.argv[1] != "verify" or "--out" in sys.argv):
+    if _goes_on(sys.argv[1:]):
         line = shlex.join(["burnish", *sys.argv[1:]])
         print(f"\nburnish: interrupted; everything finished is saved. Go on with:\n  {line}", file=sys.stderr)
     else:
         print("\nburnish: interrupted", file=sys.stderr)
+
+
+def _goes_on(words: list[str]) -> bool:
+    if not words or words[0] not in RESUMES:
+        return False
+    if words[0] == "verify":
+        return any(word == "--out" or word.startswith("--out=") for word in words)
+    if words[0] in ("sample", "judge"):
+        return any(word.partition("=")[2].startswith("http") or word.startswith("http") for word in words)
+    return True

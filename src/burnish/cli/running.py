@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import shlex
 import sys
-from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
 from typing import Annotated, Any
@@ -86,11 +85,12 @@ def run(
     settings = override(module.scale(scale), [*set_, *extra])
     check_counts(settings)
     asked = people.Asked(policy, prompts, heldout, annotator, judge, limits=(budget_tokens, budget_money))
+    folder = Path(out or f"runs/{recipe}-{scale}")
     if dry_run:
+        people.look_at(asked, unless=folder / "final")
         print_plan(module, settings, asked)
         return
     compute = choose_compute(device=device, dtype=dtype, threads=threads or None, workers=workers or None)
-    folder = Path(out or f"runs/{recipe}-{scale}")
     listener = Console(verbose=verbose)
     chosen = people.assemble(module, asked, settings)
     about = {
@@ -135,6 +135,7 @@ def play(run: Any, steps: Callable[[], Any], listener: Any) -> Path:
 
 def finish(folder: Path, final: Path, recipe: str, as_json: bool) -> None:
     """Write the report; print the table (or the JSON object), the report's path and the line that chats."""
+    from burnish.cli.servers.lost import told_lost
     from burnish.cli.tables import print_rounds
     from burnish.report import write_report
     from burnish.runs import RunView
@@ -147,13 +148,8 @@ def finish(folder: Path, final: Path, recipe: str, as_json: bool) -> None:
     for step in view.steps:
         if "skipped" in step.note:
             print(f"{step.name}: {step.note['skipped']}", file=to)
-    compared = [step.note for step in view.steps if step.name.endswith("-preferences") and "skipped" not in step.note]
-    if compared and not any(note["counts"]["kept"] for note in compared):
-        reasons = Counter[str]()
-        for note in compared:
-            reasons.update({**note["counts"]["dropped"], **note["counts"]["unscored"]})
-        told = ", ".join(f"{number} {reason}" for reason, number in reasons.most_common()) or "no two answers differed"
-        print(f"nothing was trained: no comparison had a winner ({told}); try a stronger --policy", file=to)
+    for line in told_lost(view):
+        print(line, file=to)
     if as_json:
         print(json.dumps(as_object(view, recipe, final, page), ensure_ascii=False))
     print(f"report  {page}", file=to)
@@ -179,6 +175,7 @@ def as_object(view: Any, recipe: str, final: Path, page: Path) -> dict[str, Any]
 def print_plan(module: Any, settings: Any, asked: Any) -> None:
     """Steps, rows, tokens and estimated hours at the speed this machine has been measured to reach."""
     from burnish.cli import workers as people
+    from burnish.llm.requests import Budget
 
     shape, servers = people.measure(asked), {"judgements": 0, "pruned": 0}
     rate = {"sample": 2.0, "score": 2.0, "train": 6.0}  # floating-point operations a token and parameter
@@ -199,3 +196,5 @@ def print_plan(module: Any, settings: Any, asked: Any) -> None:
     told = people.asking_costs(asked, servers, shape, settings.new_tokens)
     if told.requests:
         print(f"servers: {told.requests:,} requests, {told.costs()}")
+        if above := told.above(Budget(tokens=asked.limits[0] or None, money=asked.limits[1] or None)):
+            print(above)

@@ -99,28 +99,37 @@ def sample(
     ] = False,
 ) -> None:
     """Draw K answers to every prompt of a file. A server's are kept in OUT.requests/ and not paid for twice."""
-    from burnish.cli.asking import print_estimate, with_budget
-    from burnish.llm import sample_responses
-    from burnish.records import Sampling, answered_row, read_prompts, write_jsonl
+    from burnish.cli.servers.estimates import print_estimate, with_budget
+    from burnish.cli.servers.lost import print_lost
+    from burnish.llm import lost_answers, sample_responses
+    from burnish.records import Sampling, answered_row, read_asked, write_jsonl
 
+    check_lines(out, prompts)
     _check_place(out.parent)
-    rows = list(read_prompts(prompts).rows)
+    rows = read_asked(prompts)
+    asked = list({row.prompt.id: row.prompt for row in rows}.values())
     sampling = Sampling(temperature=temperature, top_p=top_p, max_new_tokens=max_new_tokens, seed=seed)
     client = with_budget(_client(model, style, device, dtype), budget_tokens, budget_money)
     kept = out.with_name(out.name + ".requests") / "sample.sqlite"
     if dry_run:
-        print_estimate(client, rows, n, sampling, kept)
+        print_estimate(client, asked, n, sampling, kept)
         return
     with _working(kept=kept) as work:
-        outcome = sample_responses(rows, client=client, n=n, sampling=sampling, work=work)
-    asked = {row.id: row for row in rows}
-    _write(out, write_jsonl, (answered_row(asked[row.prompt], row) for row in outcome.rows))
-    print(
-        f"{len(rows)} prompts, {len(outcome.rows)} responses, {len(outcome.dropped)} prompts dropped -> {out}",
-        file=sys.stderr,
-    )
-    for reason, number in outcome.counts()["dropped"].items():
-        print(f"  {number} {reason}", file=sys.stderr)
+        answers = sample_responses(asked, client=client, n=n, sampling=sampling, work=work).rows
+    if answers:
+        given: dict[str, list[Any]] = {prompt.id: [] for prompt in asked}
+        for answer in answers:
+            given[answer.prompt].append(answer)
+        _write(out, write_jsonl, (answered_row(row.prompt, answer, row.columns)
+                                  for row in rows for answer in given[row.prompt.id]))  # fmt: skip
+    print(f"{len(asked):,} prompts, {len(answers):,} responses -> {out if answers else 'nothing is written'}",
+          file=sys.stderr)  # fmt: skip
+    if len(rows) > len(asked):
+        print(f"{len(rows) - len(asked):,} of {len(rows):,} rows equal another, were asked once and have the same "
+              "answers", file=sys.stderr)  # fmt: skip
+    print_lost(lost_answers(asked, answers, client, sampling, n), n * len(asked), kept)
+    if not answers:
+        raise typer.Exit(1)
 
 
 def evaluate(
@@ -195,6 +204,23 @@ def average(
         merge_average(members, coefficients=shares, work=work)
         publish(work.folder, out)
     print(out)
+
+
+def check_lines(out: Path, *read: Path) -> None:
+    """Refuse a result that would overwrite what is read, or whose ending promises other than JSON lines.
+
+    Raises:
+        RunError: it is a folder, or one of the files read.
+        SettingsError: its ending.
+    """
+    from burnish.errors import RunError, SettingsError
+
+    if out.is_dir():
+        raise RunError(f"{out} is a folder; name a file with --out")
+    if any(path.exists() and out.exists() and path.samefile(out) for path in read):
+        raise RunError(f"--out {out} is the file that is read, and would be overwritten; choose another --out")
+    if out.suffix.lower() in (".parquet", ".json", ".csv", ".gz"):
+        raise SettingsError(f"--out {out}: the result is JSON lines; name it {out.with_suffix('.jsonl').name}")
 
 
 def _write(path: Path, writer: Any, rows: Any) -> None:

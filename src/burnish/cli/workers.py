@@ -179,9 +179,16 @@ def annotator_of(asked: Asked, prompts: list[Any], checkers: dict[str, Any]) -> 
     return checker, checker, []
 
 
+def look_at(asked: Asked, *, unless: Path) -> None:
+    """Raises WorkerError for a server that does not answer, or has not the model; a run that is done needs none."""
+    for spec in dict.fromkeys((asked.annotator, asked.judge)):
+        if not unless.exists() and (asker := server_of(spec, asked)):
+            asker.look()
+
+
 def server_of(spec: str, asked: Asked) -> Any:
     """The endpoint of a spec, with what the run may spend; None where the spec is no URL."""
-    from burnish.cli.asking import with_budget
+    from burnish.cli.servers.estimates import with_budget
     from burnish.llm.requests import parse_endpoint
 
     endpoint = parse_endpoint(spec)
@@ -226,7 +233,7 @@ def judge_of(
     Raises:
         SettingsError: a spec that is neither, or an option that does not go with it.
     """  # fmt: skip
-    from burnish.cli.asking import with_budget
+    from burnish.cli.servers.estimates import with_budget
     from burnish.judge import RewardModel, read_rubric
     from burnish.judge.files import HOW, judge_asking
     from burnish.llm.requests import parse_endpoint
@@ -235,7 +242,9 @@ def judge_of(
     if endpoint := parse_endpoint(spec):
         how = how or "pairwise"
         if how not in HOW:
-            raise SettingsError(f"--how {how} is not known; {nearest(how, HOW)}")
+            near = nearest(how, HOW)
+            meant = f"; {near}" if near.startswith("did") else ""
+            raise SettingsError(f"--how {how} is none of {', '.join(HOW)}{meant}")
         if how != "pairwise" and not (both and ties):
             raise SettingsError(f"--one-order and --no-ties are for --how pairwise, not for {how}")
         more = {"both": both, "ties": ties, "seed": seed} if how == "pairwise" else {}
@@ -268,10 +277,9 @@ def asking_costs(asked: Asked, work: dict[str, int], shape: Shape, answer_tokens
         work: rows of the steps `judgements` and `pruned`, over all rounds.
         answer_tokens: answers are counted at their longest.
     """
-    from dataclasses import replace
-
     from burnish.judge import Pairwise, Quality
     from burnish.judge.files import Listing
+    from burnish.llm.operations import REASKS
     from burnish.llm.requests import Estimate, estimate
     from burnish.records import Message, Prompt, Response
 
@@ -287,15 +295,7 @@ def asking_costs(asked: Asked, work: dict[str, int], shape: Shape, answer_tokens
     ):
         if endpoint is not None:
             put(listing := Listing(endpoint.identity))
-            one = estimate(listing.requests)
-            money = None if None in (one.most_money, total.most_money) else total.most_money + rows * one.most_money
-            total = replace(
-                total,
-                requests=total.requests + rows * one.requests,
-                prompt_tokens=total.prompt_tokens + rows * one.prompt_tokens,
-                most_completion_tokens=total.most_completion_tokens + rows * one.most_completion_tokens,
-                most_money=money,
-            )
+            total = total.plus(estimate(listing.requests, reasks=REASKS).times(rows))
     return total
 
 

@@ -77,9 +77,10 @@ def judge_rows(
         DataError: a row has not two answers, or has a column of the verdict's already; no row has a golden answer.
     """
     names = COMPARING if isinstance(judge, Pairwise) else SCORING
-    if isinstance(judge, Golden) and not any(row.prompt.reference for row in rows):
+    if isinstance(judge, (Golden, Critique)) and not any(row.prompt.reference for row in rows):
+        name = "golden" if isinstance(judge, Golden) else "critique"
         raise DataError(
-            f"a golden judge compares with a golden answer, and none of the {len(rows)} rows has one; add a column "
+            f"a {name} judge compares with a golden answer, and none of the {len(rows)} rows has one; add a column "
             "reference, or judge in another way (--how absolute, say)"
         )
     for row in rows:
@@ -97,6 +98,11 @@ def _compared(rows: Sequence[AnsweredRow], judge: Pairwise, work: Work | None) -
     found = judge.compare([(row.prompt, tuple(row.answers.values())) for row in rows], work=work)
     made = [(row, _comparison(row, got)) for row, got in zip(rows, found, strict=True)]
     metrics = comparison_metrics(found)
+    firsts = {next(iter(row.answers)) for row in rows}
+    metrics["first_answer"] = firsts.pop() if len(firsts) == 1 else "first answer"
+    metrics["first_answer_won"] = sum(told["win"] == 1.0 for _, told in made)
+    low, high = wilson(metrics["first_answer_won"], metrics["won"])
+    metrics["first_answer_interval"] = [low, high]
     metrics["no_verdict"] = dict(Counter(_reason(told["unscored"]) for _, told in made if told["unscored"]))
     return made, metrics
 

@@ -12,7 +12,7 @@ log-probabilities. Called by recipes, `evaluate` and the command line. See docs/
 
 from typing import Any
 
-from burnish.llm.sample import sample_responses
+from burnish.llm.sample import lost_answers, sample_responses
 
 Local: type  # not assigned: `__getattr__` finds it
 
@@ -25,4 +25,4 @@ def __getattr__(name: str) -> Any:
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
 
 
-__all__ = ["Local", "sample_responses"]
+__all__ = ["Local", "lost_answers", "sample_responses"]

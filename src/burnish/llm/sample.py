@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 from typing import Any
 
@@ -28,7 +29,7 @@ def sample_responses(
         dropped=drops,
         taken=len(prompts),
         kept=len(prompts) - len(drops),
-        metrics=_metrics(responses),
+        metrics={**_metrics(responses), "lost": sum(lost_answers(prompts, responses, client, sampling, n).values())},
     )
 
 
@@ -42,6 +43,20 @@ def unanswered(
     told = refuse(missing, sampling) if refuse is not None else []
     reasons = {prompt.id: (reason, detail) for prompt, reason, detail in told}
     return [dropped(prompt, *reasons.get(prompt.id, (UNANSWERED, "")), unscored=True) for prompt in missing]
+
+
+def lost_answers(
+    prompts: Sequence[Prompt], responses: Sequence[Response], client: Client, sampling: Sampling, n: int
+) -> Counter[tuple[str, str]]:
+    """How many answers are missing for each (reason, word of detail), also of prompts that have some of their `n`."""
+    got = Counter(response.prompt for response in responses)
+    short = [prompt for prompt in prompts if got[prompt.id] < n]
+    refuse = getattr(client, "refuse", None)
+    told = {prompt.id: (reason, detail) for prompt, reason, detail in (refuse(short, sampling) if refuse else [])}
+    lost: Counter[tuple[str, str]] = Counter()
+    for prompt in short:
+        lost[told.get(prompt.id, (UNANSWERED, ""))] += n - got[prompt.id]
+    return lost
 
 
 def _metrics(responses: Sequence[Response]) -> dict[str, Any]:

@@ -4,7 +4,15 @@ Comes in: files of prompts, demonstrations and preferences. Goes out: frozen row
 library and pyarrow only.
 """
 
-from burnish.records.answered import AnsweredRow, UnreadRow, answered_row, read_answered, walk_answered
+from burnish.records.answered import (
+    AnsweredRow,
+    AskedRow,
+    UnreadRow,
+    answered_row,
+    read_answered,
+    read_asked,
+    walk_answered,
+)
 from burnish.records.any_rows import read_rows
 from burnish.records.conventions import ReadResult, read_demonstrations, read_documents, read_preferences, read_prompts
 from burnish.records.nouns import (
@@ -38,6 +46,7 @@ __all__ = [
     "ROLES",
     "STRENGTHS",
     "AnsweredRow",
+    "AskedRow",
     "Attribute",
     "Candidate",
     "Demonstration",
@@ -63,6 +72,7 @@ __all__ = [
     "model_config",
     "plain",
     "read_answered",
+    "read_asked",
     "read_demonstrations",
     "read_documents",
     "read_parquet",

@@ -6,8 +6,8 @@ prompt, completions: a list               `1`, `2` and so on
 any other row with an answer              `answer`
 (prompt and completion, messages, conversations, instruction, question and answer)
 
-Rows of `Response`, as `burnish sample` writes them, hold no more than the id of their prompt: `walk_answered` takes the
-prompts.
+Rows of `Response` hold no more than the id of their prompt: `walk_answered` takes the prompts. `read_asked` reads files
+of prompts, each row beside what it asks; what is sampled of it is written by `answered_row`, with the row's columns.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from types import MappingProxyType
 from typing import Any
 
 from burnish.errors import DataError
-from burnish.records.conventions import prompt_of, raw_rows
+from burnish.records.conventions import _build, _content, prompt_of, raw_rows, read_prompts
 from burnish.records.dialogues import CONVENTIONS, Dialogue, Row, Unfit
 from burnish.records.nouns import Demonstration, Message, Preference, Prompt, Response, plain
 from burnish.records.table import from_plain
@@ -30,6 +30,8 @@ _OWN = {
     "token_ids",
     "finish",
 }  # what tells a row of Response from a dialogue with a prompt column
+_OF_PROMPTS = {"prompt", "ability", "checker", "reference", "task", "language", "tags", "difficulty"}
+_MEANT = {name for needs, _ in CONVENTIONS.values() for name in needs} | {"context", "candidates"}
 _DIALOGUES = ("GSM8K", "prompt-completion", "HelpSteer", "messages", "ShareGPT", "Alpaca")
 
 
@@ -112,16 +114,52 @@ def _sampled(row: Row, prompts: Mapping[str, Prompt]) -> AnsweredRow:
     return AnsweredRow(columns=row, prompt=prompts[response.prompt], answers={"answer": response})
 
 
-def answered_row(prompt: Prompt, response: Response) -> Row:
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AskedRow:
+    """A row of a file of prompts: its own columns beyond the prompt, and what it asks.
+
+    Args:
+        columns: those that say nothing of the prompt, by their names in the file.
+    """
+
+    columns: Row
+    prompt: Prompt
+
+
+def read_asked(path: str | Path) -> list[AskedRow]:
+    """Every row of a file of prompts, in its order; rows that ask the same share one prompt, that of the first.
+
+    Raises:
+        DataError: see `read_prompts`.
+    """
+    read = read_prompts(path)
+    known = {_content(prompt): prompt for prompt in read.rows}
+    own = read.convention == "burnish"
+    return [
+        AskedRow(
+            columns={} if own else {name: value for name, value in row.items() if name not in _OF_PROMPTS},
+            prompt=known[_content(_build(Prompt, read.convention, row, ""))],
+        )
+        for _, row, _ in raw_rows(Path(path))
+        if isinstance(row, dict)
+    ]
+
+
+def answered_row(prompt: Prompt, response: Response, columns: Mapping[str, Any] = MappingProxyType({})) -> Row:
     """A prompt and one answer as a row of a file that every reader here takes: TRL's columns prompt and completion.
 
     What else is known stands beside them: the prompt's checker, reference and the like where it has them, the
     answer's id, model, sampling, token ids and log-probabilities.
+
+    Args:
+        columns: of the prompt's row in its file. One with a name that means something here (`id`, or `answer`, which
+            would be read as GSM8K's) is written as `file_` and its name.
     """
     own = {name: value for name, value in plain(response).items() if name not in ("prompt", "messages", "parents")}
     about = {k: value for k, value in plain(prompt).items() if k not in ("id", "messages", "parents") and value}
     texts = {"prompt": _spoken(prompt.messages), "completion": _spoken(response.messages)}
-    return {**texts, **about, "prompt_id": prompt.id, **own}
+    made = {**texts, **about, "prompt_id": prompt.id, **own}
+    return {**made, **{f"file_{n}" if n in made or n in _MEANT else n: value for n, value in columns.items()}}
 
 
 def _spoken(messages: Sequence[Message]) -> list[dict[str, str]]:
@@ -163,7 +201,25 @@ def _dialogue(row: Row) -> tuple[Dialogue, dict[str, Any]]:
         if have.issuperset(needs):
             found = read(row)
             return found, dict(found.ranked) or {"answer": found.response}
-    raise Unfit(
+    raise Unfit(_unread(row, have))
+
+
+def _unread(row: Row, have: set[str]) -> str:
+    """Why a row holds no prompt with an answer: an empty column, a missing one, or names that nobody knows."""
+    whole = ({"chosen", "rejected"}, {"prompt", "completion"}, {"prompt", "completions"}, {"prompt", "response"},
+             {"question", "answer"}, {"messages"}, {"conversations"})  # fmt: skip
+    for needed in whole:
+        if needed <= set(row) and (empty := sorted(needed - have)):
+            return f"the column {' and '.join(empty)} is empty (null); write it, or delete the row"
+    for one, other in (("chosen", "rejected"), ("rejected", "chosen")):
+        if one in row:
+            return f"there is a column {one} and no column {other}; add {other}, or name a single answer completion"
+    if "prompt" in have:
+        return (
+            f"there is a prompt and no answer (the columns are {', '.join(sorted(row))}); add chosen and rejected, or "
+            "completion, or completions"
+        )
+    return (
         f"the columns {', '.join(sorted(row)) or '(none)'} hold no prompt with an answer; rename them to prompt, "
         "chosen, rejected, or prompt, completion(s), or messages"
     )

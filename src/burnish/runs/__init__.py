@@ -9,6 +9,7 @@ from burnish.runs.handles import Outcome, Rows
 from burnish.runs.identity import Runtime, differences, identity, version
 from burnish.runs.journal import SqliteJournal
 from burnish.runs.lineage import Ancestor, RunView, StepView
+from burnish.runs.redo import redo
 from burnish.runs.settings import Source, nearest, override, sources
 from burnish.runs.step import Call, Listener, Run
 from burnish.runs.workers import parallel, stop_workers
@@ -34,6 +35,7 @@ __all__ = [
     "nearest",
     "override",
     "parallel",
+    "redo",
     "sources",
     "stop_workers",
     "version",

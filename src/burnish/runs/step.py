@@ -14,7 +14,6 @@ Steps are eager calls: loops, breakpoints and stack traces stay ordinary Python.
 from __future__ import annotations
 
 import inspect
-import os
 import shutil
 import time
 from collections.abc import Callable, Sequence
@@ -29,6 +28,7 @@ from burnish.runs.compute import Compute, compute, set_compute
 from burnish.runs.handles import Outcome, Rows
 from burnish.runs.identity import Runtime, differences, handles, identity, qualified_name
 from burnish.runs.provenance import code_hash, versions
+from burnish.runs.redo import shelve
 from burnish.runs.storage import Lock, disk_errors, publish, read_json, remove, write_json
 from burnish.runs.work import StepWork, goes_on, plain_metrics, progress_file, read_progress
 from burnish.runs.workers import fix_threads, parallel
@@ -264,12 +264,7 @@ class Run:
                 "--on-change rerun to do it and what follows again (the old steps stay under superseded/)"
             )
         plan["why"] = f"changed: {said}"
-        shelf = self.folder / "superseded" / plan["name"]
-        number = 1
-        while shelf.with_name(f"{shelf.name}.{number}").exists():
-            number += 1
-        shelf.parent.mkdir(parents=True, exist_ok=True)
-        os.rename(plan["target"], shelf.with_name(f"{shelf.name}.{number}"))
+        shelve(self.folder, plan["name"])
 
     def _skip(self, plan: dict[str, Any], empty: Rows) -> None:
         call = plan["call"]

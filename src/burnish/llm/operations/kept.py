@@ -11,7 +11,10 @@ from dataclasses import dataclass
 from typing import Any
 
 from burnish.llm.flow import FATAL
+from burnish.llm.operations.operation import Answered
+from burnish.llm.operations.watch import Watch
 from burnish.llm.requests import Asker, Budget, Purse, Reply, Request, Store, ask_all
+from burnish.llm.requests.books import place_of
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,6 +49,7 @@ class Kept:
     def __init__(self, asker: Asker, *, store: Store | None, purse: Purse | None, at_once: int) -> None:
         self.asker, self.store, self.purse = asker, store, purse
         self.at_once = min(at_once, getattr(asker, "most", at_once))
+        self.watch = Watch(asker.identity, *([str(place_of(store.path))] if store is not None else []))
         self._queue: asyncio.Queue[Request | None] = asyncio.Queue()
         # `ask_all` hands back the request that it took, so that its identity in memory tells equal ones apart.
         self._waiting: dict[int, tuple[Request, asyncio.Future[Reply]]] = {}
@@ -87,6 +91,14 @@ class Kept:
         finally:
             self._waiting.pop(id(request), None)
 
+    def hear(self, got: Answered[Any]) -> None:
+        """Take note of what an operation made of the replies.
+
+        Raises:
+            WorkerError: nothing so far could be read.
+        """
+        self.watch.hear(got)
+
     async def _source(self) -> AsyncIterator[Request]:
         while (request := await self._queue.get()) is not None:
             yield request
@@ -97,6 +109,7 @@ class Kept:
         )
         try:
             async for request, reply in asked:
+                self.watch.note(request, reply)
                 _, answer = self._waiting.get(id(request), (request, None))
                 if answer is not None and not answer.done():
                     answer.set_result(reply)

@@ -86,7 +86,8 @@ def run_asking(
         work: a step's: replies are kept and not paid for again, progress is told.
 
     Raises:
-        SettingsError, RunError, WorkerError, BudgetError: what is wrong with the whole run (see `flow.FATAL`).
+        SettingsError, RunError, WorkerError, BudgetError: what is wrong with the whole run (see `flow.FATAL`); with
+            `work`, also that too many questions failed (see `Watch`), after everything that came is kept.
     """
 
     def report(pace: Pace) -> None:
@@ -96,7 +97,10 @@ def run_asking(
     async def whole() -> list[Fate]:
         async with keeping(askers, work=work, at_once=at_once) as (kept, purse):
             flow = stream(source, stages(kept), total=total, report=report, cost=lambda: purse.step_money)
-            return [fate async for fate in flow]
+            fates = [fate async for fate in flow]
+        for one in kept if work is not None else ():
+            one.watch.check()
+        return fates
 
     return run(whole())
 

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import json
 import sqlite3
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 
 from burnish.errors import RunError
+from burnish.llm.requests.again import first_of
 from burnish.llm.requests.prices import price_of
+from burnish.llm.requests.request import dump, key_of
 
 _FILTERED = ("content_filter", "refusal")
 
@@ -93,14 +96,72 @@ def books(run: Path, *, by: Sequence[str] = ("step", "operation")) -> list[Line]
     return [_line(paths, step, operation, chosen) for (step, operation), paths in sorted(groups.items())]
 
 
-def forget_failures(run: Path) -> int:
-    """Remove the failures of a run from its stores, so that they are asked for again; how many there were."""
-    count = 0
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Lost:
+    """Questions of one operation of a step that failed for one reason, in the server's words.
+
+    Args:
+        passing: the failure may pass, and is asked again when the step is.
+    """
+
+    step: str
+    operation: str
+    reason: str
+    passing: bool
+    count: int
+
+
+def failures(run: Path) -> list[Lost]:
+    """Why questions of a run got no answer, the commonest first in each step."""
+    query = (
+        "select operation, failure, passing, count(*) from asked where failure <> '' group by 1, 2, 3 order by 4 desc"
+    )
+    return [
+        Lost(step=path.stem, operation=operation, reason=reason, passing=bool(passing), count=count)
+        for path in stores_of(run)
+        for operation, reason, passing, count in _rows([path], query, ())
+    ]
+
+
+def forget_failures(run: Path) -> dict[str, int]:
+    """Remove the failures of a run from its stores, so that they are asked for again: step -> how many, where any."""
+    return _removed(run, lambda base: base.execute("delete from asked where failure <> ''").rowcount)
+
+
+def forget_unreadable(run: Path) -> dict[str, int]:
+    """Remove replies that were asked for again since they could not be read, with all later tries: step -> how many.
+
+    Whether a later try was read the store does not know, so a question whose second reply was good is asked anew, too.
+    """
+    return _removed(run, _remove_chains)
+
+
+def _remove_chains(base: sqlite3.Connection) -> int:
+    later = base.execute("select key, request from asked where again > 0").fetchall()
+    keys = {key for key, _ in later} | {key_of(dump(first_of(json.loads(request)))) for _, request in later}
+    return sum(base.execute("delete from asked where key = ?", (key,)).rowcount for key in keys)
+
+
+def _removed(run: Path, remove: Callable[[sqlite3.Connection], int]) -> dict[str, int]:
+    found = {}
     for path in stores_of(run):
         _open(path).close()
         with closing(sqlite3.connect(path, isolation_level=None, timeout=60.0)) as base:
-            count += base.execute("delete from asked where failure <> ''").rowcount
-    return count
+            if count := remove(base):
+                found[path.stem] = count
+    return found
+
+
+def run_of(place: Path) -> Path | None:
+    """The run that a place of stores belongs to, None for those of a single verb."""
+    home = place.parent if place.suffix == ".sqlite" else place
+    folders = (home, home.parent) if home.name == "requests" else (home,)
+    return next((folder for folder in folders if (folder / "run.json").exists()), None)
+
+
+def place_of(store: Path) -> Path:
+    """What to give to `burnish requests` for a store: its run, or its folder."""
+    return run_of(store) or store.parent
 
 
 def _operations(path: Path) -> list[str]:

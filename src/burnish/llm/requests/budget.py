@@ -11,12 +11,16 @@ import logging
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from burnish.errors import BudgetError, SettingsError
+from burnish.llm.requests.again import SHOWN_BACK
 from burnish.llm.requests.books import spent_in
 from burnish.llm.requests.prices import Price, price_of
-from burnish.llm.requests.request import Reply, Request, prompt_tokens
+from burnish.llm.requests.request import CHARACTERS_A_TOKEN, Reply, Request, prompt_tokens
 from burnish.llm.requests.store import Store
+
+_NOTE_TOKENS = 100  # ASSUMED: of what is said about a reply that could not be read
 
 logger = logging.getLogger(__name__)
 
@@ -42,7 +46,10 @@ class Budget:
         for name in ("tokens", "money", "step_tokens", "step_money"):
             value = getattr(self, name)
             if value is not None and not value > 0:
-                raise SettingsError(f"the budget's {name} must be more than 0, not {value}; leave it out for no limit")
+                option = "" if name.startswith("step") else f" (--budget-{name})"
+                raise SettingsError(
+                    f"the budget's {name}{option} must be more than 0, not {value}; leave it out for no limit"
+                )
 
     def open(self, store: Store | None = None) -> Purse:
         """The live count, starting from what the stores beside this one hold."""
@@ -81,7 +88,7 @@ class Purse:
         if (self.budget.money or self.budget.step_money) and self.price(model) is None:
             raise SettingsError(
                 f"the budget limits money, and there is no price for {model}; put one into a file and its path into "
-                "BURNISH_PRICES, or limit tokens instead"
+                "BURNISH_PRICES, or limit tokens instead (--budget-tokens)"
             )
 
     def take(self, request: Request) -> bool:
@@ -166,9 +173,10 @@ class Purse:
         name = self._short(self._tokens / count, self._money / count)
         limit, spent = next((limit, spent) for found, limit, spent in self._limits() if found == name or not name)
         where = "step" if name.startswith("step") else "run"
+        told = name if where == "step" else f"--budget-{name} (Budget({name}=) in Python)"
         return BudgetError(
             f"the budget's {name} for this {where} is used up ({_of(spent, limit)}, and the next reply may pass it); "
-            f"every reply that came is kept: raise {name} and run the same command again"
+            f"every reply that came is kept: raise {told} and run the same command again"
         )
 
 
@@ -180,7 +188,11 @@ def _of(spent: float, limit: float) -> str:
 class Estimate:
     """What asking would cost, before anything is sent. Replies are counted at their longest.
 
-    `money` is None where a model has no price.
+    Args:
+        reused: not sent, since they are kept or equal another.
+        most_money: US dollars; None where a model has no price.
+        reasks: how often a reply that cannot be read would be asked for again.
+        worst_tokens, worst_money: prompts and replies together, when every one is.
     """
 
     requests: int = 0
@@ -188,18 +200,75 @@ class Estimate:
     prompt_tokens: int = 0
     most_completion_tokens: int = 0
     most_money: float | None = 0.0
+    reasks: int = 0
+    worst_tokens: int = 0
+    worst_money: float | None = 0.0
+
+    def times(self, count: int) -> Estimate:
+        """Of so many such."""
+        return Estimate(**{name: _times(getattr(self, name), count) for name in _SUMMED}, reasks=self.reasks)
+
+    def plus(self, other: Estimate) -> Estimate:
+        """Of both."""
+        summed = {name: _plus(getattr(self, name), getattr(other, name)) for name in _SUMMED}
+        return Estimate(**summed, reasks=max(self.reasks, other.reasks))
 
     def costs(self) -> str:
         """Tokens and money in words."""
-        money = "no price known" if self.most_money is None else f"at most ${self.most_money:,.2f}"
         replies = f"at most {self.most_completion_tokens:,} of replies"
-        return f"about {self.prompt_tokens:,} tokens of prompts, {replies}, {money}"
+        said = f"about {self.prompt_tokens:,} tokens of prompts, {replies}, {_dollars(self.most_money)}"
+        if not (self.reasks and self.requests):
+            return said
+        worst = "" if self.worst_money is None else f", {_dollars(self.worst_money)}"
+        return (
+            f"{said}, without asking again; about {self.worst_tokens:,} tokens{worst}, if no reply could be read and "
+            f"each were asked for {self.reasks} times more"
+        )
+
+    def above(self, budget: Budget, spent: tuple[int, float] = (0, 0.0)) -> str:
+        """One sentence where this may pass the limit for the whole run; empty where it cannot.
+
+        Args:
+            spent: tokens and US dollars so far.
+        """
+        so_far = dict(zip(("tokens", "money"), spent, strict=True))
+        most = {"tokens": self.prompt_tokens + self.most_completion_tokens, "money": self.most_money}
+        worst = {"tokens": self.worst_tokens, "money": self.worst_money}
+        for found, what in ((most, "the estimate is"), (worst, "with every reply asked for again, the estimate is")):
+            for name, value in found.items():
+                limit = getattr(budget, name)
+                if limit is not None and value is not None and value + so_far[name] > limit:
+                    said = f"{limit:,}" if name == "tokens" else f"{limit:,.2f}"
+                    return f"{what} above --budget-{name} {said}, at which the asking stops, with everything kept"
+        return ""
 
 
-def estimate(requests: Iterable[Request], store: Store | None = None) -> Estimate:
-    """Count what is not in the store: prompts by their length, replies by `max_new_tokens`."""
-    count = reused = prompt = completion = 0
+_SUMMED = (
+    "requests", "reused", "prompt_tokens", "most_completion_tokens", "most_money", "worst_tokens", "worst_money",
+)  # fmt: skip
+
+
+def _times(value: Any, count: int) -> Any:
+    return None if value is None else value * count
+
+
+def _plus(one: Any, two: Any) -> Any:
+    return None if one is None or two is None else one + two
+
+
+def _dollars(money: float | None) -> str:
+    return "no price known" if money is None else f"at most ${money:,.2f}"
+
+
+def estimate(requests: Iterable[Request], store: Store | None = None, *, reasks: int = 0) -> Estimate:
+    """Count what is not in the store: prompts by their length, replies by `max_new_tokens`.
+
+    Args:
+        reasks: how often each reply may be asked for again, with itself and a note of what was wrong.
+    """
+    count = reused = prompt = completion = worst = 0
     money: float | None = 0.0
+    worst_money: float | None = 0.0
     seen: set[str] = set()
     for request in requests:
         key = request.key()
@@ -209,10 +278,13 @@ def estimate(requests: Iterable[Request], store: Store | None = None) -> Estimat
         seen.add(key)
         count += 1
         asked, most = prompt_tokens(request), request.sampling.max_new_tokens
-        prompt += asked
-        completion += most
+        again = reasks * (asked + min(most, SHOWN_BACK // CHARACTERS_A_TOKEN) + _NOTE_TOKENS)
+        prompt, completion = prompt + asked, completion + most
+        worst += asked + again + (1 + reasks) * most
         price = price_of(request.model)
-        money = None if price is None or money is None else money + price.of(asked, 0, most)
+        money = _plus(money, price.of(asked, 0, most) if price else None)
+        worst_money = _plus(worst_money, price.of(asked + again, 0, (1 + reasks) * most) if price else None)
     return Estimate(
-        requests=count, reused=reused, prompt_tokens=prompt, most_completion_tokens=completion, most_money=money
-    )
+        requests=count, reused=reused, prompt_tokens=prompt, most_completion_tokens=completion, most_money=money,
+        reasks=reasks, worst_tokens=worst, worst_money=worst_money,
+    )  # fmt: skip

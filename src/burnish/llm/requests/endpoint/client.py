@@ -7,8 +7,10 @@ http://one:8000/v1,http://two:8000/v1#model  replicas
 from __future__ import annotations
 
 import asyncio
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 from weakref import WeakKeyDictionary
@@ -155,6 +157,9 @@ class Endpoint:
         await self.line().leave()
 
 
+_BARE = re.compile(r"[\w.-]+(:\d+)?(/v\d+)?/?#|[\w.-]+:\d+(/|$)")  # host:8000/v1#model, host:8000/v1
+
+
 def _check_url(url: str) -> None:
     """Refuse what is no address, and secrets in one: specs are written to run.json."""
     try:
@@ -171,5 +176,11 @@ def _check_url(url: str) -> None:
 
 
 def parse_endpoint(spec: str) -> Endpoint | None:
-    """The endpoint of a command-line word, None when the word is no URL."""
+    """The endpoint of a command-line word, None when the word is no URL.
+
+    Raises:
+        SettingsError: it is one without http:// before it.
+    """
+    if _BARE.match(spec) and not Path(spec).exists():
+        raise SettingsError(f"{spec!r} has no http:// or https:// before it; write http://{spec}")
     return Endpoint.parse(spec) if spec.startswith(("http://", "https://")) else None
