@@ -413,7 +413,7 @@ def test_judges_have_a_stable_identity_without_what_they_know() -> None:
     assert identity(replace(judge, how=How(at_once=3))) == before
     assert identity(replace(judge, seed=1)) != before
     assert identity(Pairwise(asker=scripted_judge(Oracle(error=0.1)))) != before
-    panel = Panel(members=(judge, Rubric(asker=scripted_judge(), rubric=RUBRIC.example.rubric)))
+    panel = Panel(members=(Golden(asker=scripted_judge()), Rubric(asker=scripted_judge(), rubric=RUBRIC.example.rubric)))
     assert "rubric" in json.dumps(identity(panel))
 
 

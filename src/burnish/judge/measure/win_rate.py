@@ -67,7 +67,7 @@ def win_rate(duels: Sequence[Duel], *, seed: int = 0, draws: int = DRAWS) -> Est
     if len(known) and (weights == 1).all():
         items = [duel.item for duel in known]
         clusters = items if len(set(items)) < len(items) else None
-        return mean_of(wins, clusters=clusters, unscored=missing, seed=seed, draws=draws)
+        return mean_of(wins, clusters=clusters, unscored=missing, seed=seed, draws=draws, bounds=(0, 1))
     return _weighted(known, wins, weights, missing, seed, draws)
 
 
@@ -78,7 +78,9 @@ def _weighted(
         return float(weights[places] @ wins[places] / weights[places].sum())
 
     clusters = [duel.item for duel in known]
-    return bootstrapped(rate, len(known), clusters=clusters, unscored=missing, seed=seed, draws=draws)
+    return bootstrapped(
+        rate, len(known), clusters=clusters, unscored=missing, seed=seed, draws=draws, bounds=(0, 1)
+    )
 
 
 def standard_error(values: Sequence[float], clusters: Sequence[Hashable] | None = None) -> float | None:

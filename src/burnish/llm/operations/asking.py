@@ -10,6 +10,7 @@ from collections.abc import Iterable
 from dataclasses import replace
 from typing import TypeVar
 
+from burnish.llm.operations.checks import check_asker
 from burnish.llm.operations.operation import Answered, Operation
 from burnish.llm.operations.reading import Unreadable
 from burnish.llm.requests import Asker, Reply, Request, Usage
@@ -36,7 +37,11 @@ async def answer(
 
     A failure for good and a refusal by the server's own filter end the asking at once. An asker that raises is not
     caught here: a flow keeps the item with the error as its reason.
+
+    Raises:
+        SettingsError: there is nobody to ask; the record, the template or `build` has a fault.
     """
+    check_asker(asker)
     first = request = operation.request(record, model=asker.identity, sampling=sampling, index=index)
     keys: list[str] = []
     replies: list[Reply] = []
