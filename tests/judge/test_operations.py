@@ -10,8 +10,8 @@ from typing import Any
 import pytest
 
 from burnish.errors import SettingsError
-from burnish.judge.operations import CRITIQUE, OPERATIONS, PAIRWISE, RUBRIC, deciding
-from burnish.judge.operations.records import Criterion, RubricText, rubric_of
+from burnish.judge.operations import CRITIQUE, OPERATIONS, PAIRWISE, RUBRIC, deciding, rubric_of
+from burnish.judge.operations.records import Criterion, RubricText
 from burnish.llm.operations import Operation, Unreadable, page, schema_of
 from burnish.llm.operations.template import duties
 from burnish.microworld import Oracle

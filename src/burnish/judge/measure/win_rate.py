@@ -203,9 +203,10 @@ def _controlled(
         return float(sigmoid(even[places] @ coefficients[1:]).mean())
 
     found = fit_lasso(features, shares, weights=weights, strength=strength)
-    spread = []
+    spread: list[float] = []
+    alike = len({duel.win for duel in known}) == 1  # all won: refits only say so again
     judged = np.flatnonzero([duel.win is not None for duel in duels])
-    for places in drawn(len(known), seed=seed, draws=draws):
+    for places in [] if alike else drawn(len(known), seed=seed, draws=draws):
         sample = np.concatenate([np.arange(len(twins)), len(twins) + places])
         again = fit_lasso(features[sample], shares[sample], weights=weights[sample], strength=strength)
         spread.append(rate(again, judged[places]))
@@ -216,7 +217,7 @@ def _controlled(
         high=high,
         n=len(known),
         unscored=missing,
-        why="" if spread else "no interval: no draws were asked for",
+        why="" if spread else f"no interval: {'all verdicts are equal' if alike else 'no draws were asked for'}",
     )
     phi, psi, theta = (float(c) for c in found)
     return LengthControlled(rate=estimate, length=phi, difficulty=psi, quality=theta, strength=strength)

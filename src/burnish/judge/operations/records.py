@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any
 
 from burnish.errors import SettingsError
 from burnish.llm.operations import Checked
@@ -254,19 +252,6 @@ class RubricText:
     def fields(self) -> tuple[str, ...]:
         """The reply's field of each criterion."""
         return tuple(criterion.field for criterion in self.criteria)
-
-
-def rubric_of(row: Mapping[str, Any], *, name: str = "rubric") -> RubricText:
-    """A rubric from a row as BiGGen-Bench and Prometheus write it: `criteria`, `score1_description` and so on.
-
-    Raises:
-        SettingsError: the row lacks them.
-    """
-    numbers = sorted(int(m.group(1)) for key in row if (m := re.fullmatch(r"score(\d+)_description", key)))
-    if "criteria" not in row or not numbers:
-        raise SettingsError("a rubric row needs `criteria` and `score1_description`, `score2_description` and so on")
-    levels = tuple((number, str(row[f"score{number}_description"])) for number in numbers)
-    return RubricText(name=name, criteria=(Criterion(name="overall", question=str(row["criteria"]), levels=levels),))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

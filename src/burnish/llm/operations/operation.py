@@ -123,13 +123,13 @@ class Operation(Generic[Record, Result]):
         """
         form = self.form_for(record)
         said = read_form(text, form) if form else read_text(text)
-        try:
-            with own_code(f"`build` of {self.id}", record, text):
+        with own_code(f"`build` of {self.id}", record, text):
+            try:
                 result = self.build(record, said)
-        except Unreadable:
-            raise
-        except ValueError as error:
-            raise Unreadable(str(error)) from error
+            except Unreadable:
+                raise
+            except ValueError as error:
+                raise Unreadable(str(error)) from error
         if result is None:
             raise SettingsError(f"`build` of {self.id} returned None; it must return the result, or raise a ValueError")
         return result
