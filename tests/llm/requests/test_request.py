@@ -30,7 +30,10 @@ def test_openai_s_objects_are_messages() -> None:
     ("messages", "why"),
     [
         ((), "needs messages, or a text to go on with"),
-        ([{"role": "assitant", "content": "x"}], "message 1 of a request has the role 'assitant'; did you mean assistant"),
+        (
+            [{"role": "assitant", "content": "x"}],
+            "message 1 of a request has the role 'assitant'; did you mean assistant",
+        ),
         ((USER, Message(role="robot", content="x")), "message 2 .* role 'robot'; it must be one of system, user"),
         ([{"content": "x"}], "has the role 'None'"),
         ([{"role": "user", "content": [{"type": "text", "text": "x"}]}], "has the content .*needs a role and a text"),

@@ -78,9 +78,7 @@ def _weighted(
         return float(weights[places] @ wins[places] / weights[places].sum())
 
     clusters = [duel.item for duel in known]
-    return bootstrapped(
-        rate, len(known), clusters=clusters, unscored=missing, seed=seed, draws=draws, bounds=(0, 1)
-    )
+    return bootstrapped(rate, len(known), clusters=clusters, unscored=missing, seed=seed, draws=draws, bounds=(0, 1))
 
 
 def standard_error(values: Sequence[float], clusters: Sequence[Hashable] | None = None) -> float | None:

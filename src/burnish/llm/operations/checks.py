@@ -7,6 +7,7 @@ own code   `build`, `record`, `then`: an error that is no ValueError is a fault 
 
 from __future__ import annotations
 
+import sysconfig
 import traceback
 import types
 import typing
@@ -19,6 +20,7 @@ from typing import Any
 
 from burnish.errors import BurnishError, SettingsError
 
+_LIBRARIES = tuple(sysconfig.get_path(name) for name in ("purelib", "platlib", "stdlib"))
 _SHOWN = 200  # characters of a value in an error
 _FIX = {
     "Response": "Response(prompt=prompt.id, messages=(Message(role='assistant', content=TEXT),)) makes one of a text",
@@ -153,7 +155,8 @@ def own_code(what: str, item: Any, said: str | None = None) -> Iterator[None]:
     except (ValueError, BurnishError):
         raise
     except Exception as error:
-        at = traceback.extract_tb(error.__traceback__)[-1]
+        frames = traceback.extract_tb(error.__traceback__)[::-1]
+        at = next((frame for frame in frames if not frame.filename.startswith(_LIBRARIES)), frames[0])
         reply = "" if said is None else f"; the reply, which is not at fault, was {brief(said)}"
         raise SettingsError(
             f"{what} failed with {type(error).__name__}: {error} ({Path(at.filename).name}, line {at.lineno}), for "

@@ -6,8 +6,8 @@ import inspect
 import json
 import re
 import typing
-from collections.abc import Sequence
-from dataclasses import MISSING, fields
+from collections.abc import Iterable, Sequence
+from dataclasses import MISSING, fields, is_dataclass
 from typing import Any
 
 from burnish.llm.operations.checks import told_type
@@ -68,7 +68,7 @@ def _linked(kind: type) -> str:
 
 def _records(operations: Sequence[Operation[Any, Any]]) -> list[str]:
     """A table of fields for each record and each result, in the order in which they come first."""
-    kinds = dict.fromkeys([operation.record for operation in operations])
+    kinds = _with_parts(operation.record for operation in operations)
     results = dict.fromkeys(_result(operation) for operation in operations)
     lines = ["## Records", "", "What operations take. Fields are given by name, and checked when a record is made.", ""]
     for kind in kinds:
@@ -77,6 +77,17 @@ def _records(operations: Sequence[Operation[Any, Any]]) -> list[str]:
     for kind in results:
         lines += _fields(kind)
     return lines
+
+
+def _with_parts(kinds: Iterable[type]) -> dict[type, None]:
+    """The records, each followed by those of its own module that it is made of."""
+    found: dict[type, None] = {}
+    for kind in kinds:
+        hints = typing.get_type_hints(kind).values()
+        parts = [part for hint in hints for part in (hint, *typing.get_args(hint)) if is_dataclass(part)]
+        own = [part for part in parts if isinstance(part, type) and part.__module__ == kind.__module__]
+        found |= {kind: None, **_with_parts(own)}
+    return found
 
 
 def _fields(kind: type) -> list[str]:
