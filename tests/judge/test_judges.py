@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 
 from burnish.annotate import JudgeAnnotator, compare_pairs, make_preferences
-from burnish.errors import DataError, SettingsError
+from burnish.errors import BudgetError, DataError, SettingsError
 from burnish.judge import (
     Absolute,
     Critique,
@@ -31,7 +31,7 @@ from burnish.judge import (
     grade_responses,
 )
 from burnish.judge.operations import RUBRIC
-from burnish.llm.requests import Reply, Request
+from burnish.llm.requests import Budget, Reply, Request, Store, Usage
 from burnish.microworld import Oracle, scripted_judge
 from burnish.records import Judgement, Message, Prompt, Response
 from burnish.runs.identity import identity
@@ -413,7 +413,9 @@ def test_judges_have_a_stable_identity_without_what_they_know() -> None:
     assert identity(replace(judge, how=How(at_once=3))) == before
     assert identity(replace(judge, seed=1)) != before
     assert identity(Pairwise(asker=scripted_judge(Oracle(error=0.1)))) != before
-    panel = Panel(members=(judge, Rubric(asker=scripted_judge(), rubric=RUBRIC.example.rubric)))
+    panel = Panel(
+        members=(Golden(asker=scripted_judge()), Rubric(asker=scripted_judge(), rubric=RUBRIC.example.rubric))
+    )
     assert "rubric" in json.dumps(identity(panel))
 
 
@@ -427,3 +429,35 @@ def test_responses_are_shown_with_all_their_messages() -> None:
     Pairwise(asker=asker).rank(prompt, (right, called))
     shown = asker.requests[0].messages[-1].content
     assert "Assistant: add(1, 2)\n\nTool: 3\n\nAssistant: It is three." in shown
+
+
+def test_a_panel_of_judges_that_compare_and_judges_that_score_is_refused() -> None:
+    compares, scores = Pairwise(asker=scripted_judge()), Golden(asker=scripted_judge())
+    with pytest.raises(SettingsError, match="Pairwise compares, Golden scores"):
+        Panel(members=(compares, scores))
+    with pytest.raises(SettingsError, match="str does neither"):
+        Panel(members=("http://gpu1:8000/v1#m", scores))
+    Panel(members=(compares, JudgeAnnotator(judge=scores, name="golden"))).prepared(PAIRS).rank(*PAIRS[0])
+    prompt, responses = PAIRS[0]
+    with pytest.raises(SettingsError, match="no `judge`: its member Pairwise compares"):
+        Panel(members=(compares, compares)).judge([prompt], responses)
+    for call in (lambda panel: panel.rank(prompt, responses), lambda panel: panel.prepared(PAIRS)):
+        with pytest.raises(SettingsError, match="no `rank`: its member Golden scores"):
+            call(Panel(members=(scores, scores)))
+
+
+def test_judges_outside_a_step_share_a_store_and_a_budget(tmp_path: Path) -> None:
+    def member(identity: str, tokens: int) -> Pairwise:
+        asker = Says(lambda request: Reply(text=json.dumps(TIE), usage=Usage(prompt=40, completion=10)), identity)
+        return Pairwise(asker=asker, how=How(store=tmp_path / "kept" / "p.sqlite", budget=Budget(tokens=tokens)))
+
+    few = PAIRS[:10]
+    with pytest.raises(BudgetError, match="1,500"):  # the first spends 1,000, the second what is left
+        Panel(members=(member("one", 1_500), member("two", 1_500))).prepared(few)
+    members = (member("one", 9_000), member("two", 9_000))
+    panel = Panel(members=members).prepared(few)
+    assert panel.metrics()["agreement"] == 1.0
+    sent = [len(one.asker.requests) for one in members]
+    assert sent[0] == 0 and 0 < sent[1] < 20, "what was paid for before the budget was spent is not paid again"
+    with Store(tmp_path / "kept" / "p.sqlite") as store:
+        assert len(store) == 40

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from dataclasses import fields, is_dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -10,8 +11,8 @@ from typing import Any
 import pytest
 
 from burnish.errors import SettingsError
-from burnish.judge.operations import CRITIQUE, OPERATIONS, PAIRWISE, RUBRIC, deciding
-from burnish.judge.operations.records import Criterion, RubricText, rubric_of
+from burnish.judge.operations import CRITIQUE, OPERATIONS, PAIRWISE, RUBRIC, deciding, rubric_of
+from burnish.judge.operations.records import Criterion, OneAnswer, RubricText, ScoredAnswer
 from burnish.llm.operations import Operation, Unreadable, page, schema_of
 from burnish.llm.operations.template import duties
 from burnish.microworld import Oracle
@@ -160,3 +161,33 @@ def test_the_oracle_answers_in_the_form_that_was_asked_for() -> None:
                 operation.read(record, json.dumps(function(record)))
     foreign = {id: function(told[id].example) for id, function in known.items()}
     assert set(foreign.values()) == {None}, "the oracle answers about prompts that it does not know"
+
+
+def test_every_field_of_a_record_and_of_a_result_is_told_on_the_page() -> None:
+    told = page(OPERATIONS)
+    results = {type(o.read(o.example, json.dumps(o.example_reply))) for o in OPERATIONS}
+    for kind in {o.record for o in OPERATIONS} | results | {Criterion, RubricText, ScoredAnswer}:
+        section = told.partition(f"\n### {kind.__name__}\n")[2].partition("\n#")[0]
+        rows = dict(re.findall(r"^\| `(\w+)` \| `(?:[^`]+)` \| (.*) \|$", section, re.M))
+        assert list(rows) == [f.name for f in fields(kind)], kind
+        assert all(len(said.split()) >= 2 and said.endswith(".") for said in rows.values()), rows
+    assert told.count("](#oneanswer), gives [`Decided`](#decided)") >= 3
+
+
+@pytest.mark.parametrize("operation", OPERATIONS, ids=name)
+def test_a_record_with_a_field_of_another_type_is_refused_when_it_is_made(operation: Operation) -> None:
+    for f in fields(operation.record):
+        wanted = f"{operation.record.__name__} takes .* as {f.name}, and was given a "
+        with pytest.raises(SettingsError, match=wanted):
+            replace(operation.example, **{f.name: 7})
+        if not isinstance(getattr(operation.example, f.name), str):
+            with pytest.raises(SettingsError, match=wanted + "str: 'text'"):
+                replace(operation.example, **{f.name: "text"})
+
+
+def test_a_text_for_a_response_is_told_how_to_make_one() -> None:
+    with pytest.raises(SettingsError, match=r"takes Response as response, .*'text'; Response\(prompt=prompt.id, "):
+        OneAnswer(prompt=PAIRWISE.example.prompt, response="text")  # type: ignore[arg-type]
+    with pytest.raises(SettingsError, match=r"takes tuple\[ScoredAnswer, ...\] as examples, and was given a list"):
+        example = next(o.example for o in OPERATIONS if o.id == "judge/long_context")
+        replace(example, examples=list(example.examples))

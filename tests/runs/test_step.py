@@ -4,11 +4,12 @@ import json
 import threading
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from burnish.errors import RunError
-from burnish.records import Message, Prompt, Weights, read_parquet
+from burnish.records import Message, Prompt, Response, Weights, read_parquet
 from burnish.runs import Listener, Outcome, Run, Runtime, RunView, identity, version
 from burnish.runs.work import StepWork
 from tests.runs.toy_steps import answer, leaky, make_prompts, toy_recipe
@@ -218,3 +219,39 @@ def test_output_folder_that_is_a_file_is_refused(tmp_path: Path) -> None:
 def test_outcome_of_an_unknown_shape(tmp_path: Path) -> None:
     outcome = Outcome(rows=[Prompt(messages=(Message(role="user", content="a"),))], metrics={"x": 1})
     assert outcome.counts()["taken"] == 1
+
+
+@pytest.mark.parametrize(
+    ("returned", "why"),
+    [
+        ([{"id": "a", "text": "b"}], "returned a row that is a dict; rows are records"),
+        (None, "returned a NoneType; it must return an Outcome"),
+        ({"a": 1}, "returned a dict; it must return an Outcome"),
+        (["text"], "returned a row that is a str"),
+    ],
+)
+def test_what_is_no_rows_is_refused_before_it_is_written_and_paid_work_is_kept(
+    tmp_path: Path, returned: Any, why: str
+) -> None:
+    with Run(tmp_path) as run, pytest.raises(RunError, match=f"step 'made': .*paid {why}.*kept") as error:
+        run.step("made", paid, returned=returned)
+    assert error.value.__notes__ == ["in step 01-made"]
+    assert not (tmp_path / "01-made").exists()
+    with Run(tmp_path) as run, pytest.raises(RunError):
+        run.step("made", paid, returned=returned)
+    assert SPENT[-2:] == ["paid", "found"]
+
+
+def test_rows_of_two_kinds_are_refused(tmp_path: Path) -> None:
+    rows = [Prompt(messages=(Message(role="user", content="a"),)), Response(prompt="x", messages=())]
+    with Run(tmp_path) as run, pytest.raises(RunError, match="rows of kinds Prompt, Response"):
+        run.step("made", paid, returned=rows)
+
+
+SPENT: list[str] = []
+
+
+def paid(*, returned: Any, work: Any) -> Any:
+    SPENT.append("found" if work.journal.get("reply") else "paid")
+    work.journal.put("reply", 1)
+    return returned

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 from burnish.errors import DataError
-from burnish.llm.operations import REASKS, Answered, Operation, answer_all
-from burnish.llm.requests import Asker
+from burnish.llm.operations import REASKS, Answered, Operation, answer_all, check_asker
+from burnish.llm.requests import Asker, Budget, Store
 from burnish.protocols import Work
 from burnish.records import Judgement, Prompt, Response, Sampling
 
@@ -21,19 +22,35 @@ class How:
         sampling: in place of the operation's own (greedy).
         reasks: how often an unreadable reply is asked for again.
         at_once: questions under way; an endpoint paces itself below that.
+        store: where replies are kept when the judge works outside a step; judges may share one file. In a step, the
+            step's own is used.
+        budget: what may be spent, in place of the asker's own; what the store holds already counts.
     """
 
     sampling: Sampling | None = None
     reasks: int = REASKS
     at_once: int = field(default=256, metadata={"runtime": True})
+    store: Path | str | Store | None = field(default=None, metadata={"runtime": True})
+    budget: Budget | None = field(default=None, metadata={"runtime": True})
 
     def ask(
         self, operation: Operation[Any, Any], records: Sequence[Any], asker: Asker, work: Work | None
     ) -> list[Answered[Any]]:
         """One answer for each record."""
         return answer_all(
-            operation, records, asker=asker, sampling=self.sampling, reasks=self.reasks, at_once=self.at_once, work=work
-        )
+            operation, records, asker=asker, sampling=self.sampling, reasks=self.reasks, at_once=self.at_once, work=work,
+            store=self.store if work is None else None, budget=self.budget,
+        )  # fmt: skip
+
+
+class Asking:
+    """Parent of judges: their asker is looked at when they are made."""
+
+    __slots__ = ()
+    asker: Asker
+
+    def __post_init__(self) -> None:
+        check_asker(self.asker, type(self).__name__)
 
 
 def prompts_of(prompts: Sequence[Prompt], responses: Sequence[Response]) -> list[Prompt]:

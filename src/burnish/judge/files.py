@@ -18,7 +18,8 @@ from typing import Any
 from burnish.errors import DataError, SettingsError
 from burnish.judge.intervals import wilson
 from burnish.judge.measure import PairScores, judge_pairs
-from burnish.judge.operations.records import Criterion, RubricText, rubric_of
+from burnish.judge.operations.records import RubricText
+from burnish.judge.operations.rubrics import rubric_in
 from burnish.judge.pairwise import Compared, Pairwise, comparison_metrics
 from burnish.judge.pointwise import Absolute, Critique, Golden, Quality, Rubric
 from burnish.llm.requests import Asker, Reply, Request
@@ -189,7 +190,7 @@ def read_rubric(path: Path) -> RubricText:
 
     Raises:
         DataError: no such file, or no JSON.
-        SettingsError: it is no rubric.
+        SettingsError: it is no rubric, or has a field that no rubric has.
     """
     try:
         held = json.loads(path.read_text(encoding="utf-8"))
@@ -197,18 +198,4 @@ def read_rubric(path: Path) -> RubricText:
         raise DataError(f"the rubric {path} cannot be read: {error.strerror}") from error
     except ValueError as error:
         raise DataError(f"the rubric {path} is no JSON: {error}") from error
-    if not isinstance(held, dict) or not isinstance(held.get("criteria"), list):
-        return rubric_of(held if isinstance(held, dict) else {}, name=path.stem)
-    try:
-        criteria = tuple(
-            Criterion(
-                name=str(one["name"]), question=str(one["question"]), weight=float(one.get("weight", 1)),
-                levels=tuple(sorted((int(score), str(text)) for score, text in one["levels"].items())),
-            )
-            for one in held["criteria"]
-        )  # fmt: skip
-    except (KeyError, TypeError, ValueError, AttributeError) as error:
-        raise SettingsError(
-            f"{path}: each criterion needs name, question and levels ({{score: meaning}}); found otherwise: {error!r}"
-        ) from error
-    return RubricText(name=str(held.get("name") or path.stem), criteria=criteria)
+    return rubric_in(held, where=str(path), name=path.stem)

@@ -7,14 +7,14 @@ from math import sqrt
 Z95 = 1.959963984540054  # 97.5 % quantile of the normal distribution
 
 
-def wilson(successes: float, n: int, z: float = Z95) -> tuple[float | None, float | None]:
+def wilson(successes: float, n: float, z: float = Z95) -> tuple[float | None, float | None]:
     """Wilson score interval of a share (Wilson 1927; Brown, Cai, DasGupta 2001, section 3.1.1); (None, None) if n = 0.
 
         centre = (p + z^2 / 2n) / (1 + z^2 / n),   half = z / (1 + z^2 / n) * sqrt(p (1 - p) / n + z^2 / 4n^2)
 
     Args:
         successes: 0 to n; a fraction is allowed (a mean of several verdicts per row).
-        n: rows.
+        n: rows; a fraction is allowed (the effective number of weighted rows).
     """
     if n == 0:
         return None, None

@@ -19,7 +19,7 @@ from burnish.judge.asking import How
 from burnish.judge.intervals import wilson
 from burnish.judge.operations import PAIRWISE, PAIRWISE_NO_TIE
 from burnish.judge.operations.records import Comparison, Preferred
-from burnish.llm.operations import Answered
+from burnish.llm.operations import Answered, check_asker
 from burnish.llm.requests import Asker
 from burnish.protocols import Work
 from burnish.records import Judgement, Prompt, Response
@@ -84,6 +84,7 @@ class Pairwise:
     known: Mapping[str, Compared] = field(default_factory=dict, repr=False, metadata={"runtime": True})
 
     def __post_init__(self) -> None:
+        check_asker(self.asker, "Pairwise")
         if self.inconsistent not in ("unscored", "tie"):
             raise SettingsError(f"inconsistent={self.inconsistent!r}; it must be 'unscored' or 'tie'")
 

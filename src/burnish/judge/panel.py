@@ -39,6 +39,12 @@ class Panel:
             raise SettingsError("a panel needs two or more judges")
         if self.rule not in RULES:
             raise SettingsError(f"a panel has no rule {self.rule!r}; its rules are {', '.join(RULES)}")
+        if not any(all(hasattr(member, verb) for member in self.members) for verb in ("rank", "judge")):
+            kinds = ", ".join(f"{type(member).__name__} {_does(member)}" for member in self.members)
+            raise SettingsError(
+                f"the members of a panel must all compare (`rank`) or all score (`judge`): {kinds}; make two panels, or "
+                "an annotator of a judge that scores (JudgeAnnotator)"
+            )
 
     @property
     def name(self) -> str:
@@ -47,6 +53,7 @@ class Panel:
 
     def prepared(self, pairs: Sequence[Pair], work: Work | None = None) -> Panel:
         """The same panel, with all these comparisons made by every member."""
+        self._all("rank")
         ready = tuple(
             member.prepared(pairs, work) if hasattr(member, "prepared") else member for member in self.members
         )
@@ -55,6 +62,7 @@ class Panel:
 
     def rank(self, prompt: Prompt, responses: Sequence[Response]) -> Judgement:
         """The panel's judgement on two responses."""
+        self._all("rank")
         ordered = _by_id((prompt, responses))
         votes = self.votes.get(pair_key(prompt, responses)) or tuple(member.rank(*ordered) for member in self.members)
         first = ordered[1]
@@ -67,6 +75,7 @@ class Panel:
         self, prompts: Sequence[Prompt], responses: Sequence[Response], *, work: Work | None = None
     ) -> list[Judgement]:
         """The panel's score of each response."""
+        self._all("judge")
         columns = [member.judge(prompts, responses, work=work) for member in self.members]
         rows = []
         for response, votes in zip(responses, zip(*columns, strict=True), strict=True):
@@ -83,6 +92,11 @@ class Panel:
                 for member in self.members
             ],
         }
+
+    def _all(self, verb: str) -> None:
+        lacking = next((member for member in self.members if not hasattr(member, verb)), None)
+        if lacking is not None:
+            raise SettingsError(f"this panel has no `{verb}`: its member {type(lacking).__name__} {_does(lacking)}")
 
     def _told(self, prompt: str, ids: tuple[str, ...], votes: Sequence[Judgement]) -> Judgement:
         lost = [vote.unscored for vote in votes if vote.unscored]
@@ -116,6 +130,12 @@ class Panel:
         if rest and rest[0][1] == most:
             return {"unscored": f"no majority: {', '.join(f'{score:g}' for score in sorted(scores))}"}
         return {"score": best}
+
+
+def _does(member: Any) -> str:
+    return {(True, False): "compares", (False, True): "scores", (True, True): "does both"}.get(
+        (hasattr(member, "rank"), hasattr(member, "judge")), "does neither"
+    )
 
 
 def _by_id(pair: Pair) -> tuple[Prompt, list[Response]]:

@@ -8,10 +8,10 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from burnish.errors import SettingsError
-from burnish.judge.asking import How, judge_each, prompts_of
+from burnish.judge.asking import Asking, How, judge_each, prompts_of
 from burnish.judge.operations import ABSOLUTE, CODE_QUALITY, CRITIQUE, GOLDEN, QUALITY, RUBRIC, deciding
 from burnish.judge.operations.records import OneAnswer, ReferencedAnswer, RubricAnswer, RubricText
-from burnish.llm.operations import Operation
+from burnish.llm.operations import Operation, check_asker
 from burnish.llm.requests import Asker
 from burnish.protocols import Work
 from burnish.records import Judgement, Prompt, Response
@@ -35,7 +35,7 @@ def _score(result: Any) -> float:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Rubric:
+class Rubric(Asking):
     """Scores by a rubric: the weighted mean over its criteria, each on its own scale.
 
     Args:
@@ -65,7 +65,7 @@ class Rubric:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Golden:
+class Golden(Asking):
     """Scores 1 to 10 against the prompt's golden answer (Baichuan B22, mode 3); without one, unscored."""
 
     asker: Asker
@@ -83,7 +83,7 @@ class Golden:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Critique:
+class Critique(Asking):
     """Writes a critique against the golden answer and scores inside one of four bands (GLM-4 G6).
 
     Args:
@@ -110,7 +110,7 @@ class Critique:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Quality:
+class Quality(Asking):
     """Adds up yes-or-no points: three for a text, two for code (Llama 3 §3.10). With `code`, the code's two."""
 
     asker: Asker
@@ -130,7 +130,7 @@ class Quality:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Absolute:
+class Absolute(Asking):
     """Scores answers to open tasks 1 to 10 (Baichuan B22, mode 1)."""
 
     asker: Asker
@@ -161,6 +161,7 @@ class Decision:
     how: How = field(default_factory=How)
 
     def __post_init__(self) -> None:
+        check_asker(self.asker, "Decision")
         if deciding(self.question).record not in (OneAnswer, ReferencedAnswer):
             raise SettingsError(f"{self.question!r} is not asked about one answer; ask the operation by itself")
 

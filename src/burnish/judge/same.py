@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 
-from burnish.judge.asking import How, prompts_of
+from burnish.judge.asking import Asking, How, prompts_of
 from burnish.judge.operations import SAME
 from burnish.judge.operations.records import Comparison, Same
 from burnish.judge.pairwise import INCONSISTENT, Pair
@@ -17,7 +17,7 @@ from burnish.records import Judgement, Message, Prompt, Response
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class SameOrDifferent:
+class SameOrDifferent(Asking):
     """1 where two answers are the same, 0 where they differ. Asks in both orders: a verdict must be symmetric.
 
     Args:

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from burnish.errors import RunError
-from burnish.records import Dropped, Weights, read_parquet
+from burnish.records import Dropped, Weights, nouns, read_parquet
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -74,3 +74,33 @@ class Outcome:
             "dropped": dict(sorted(reasons.items())),
             "unscored": dict(sorted(unscored.items())),
         }
+
+
+_KEPT = "Nothing is written; what was asked of models and journaled is kept, and the same step goes on from there"
+
+
+def outcome_of(returned: Any, who: str) -> Outcome:
+    """What a step function returned, as an outcome whose rows can be written.
+
+    Args:
+        who: the step and its function, for an error.
+
+    Raises:
+        RunError: it is neither an outcome nor a list; a row is no noun; there are nouns of several kinds.
+    """
+    if isinstance(returned, Outcome):
+        outcome = returned
+    elif isinstance(returned, Iterable) and not isinstance(returned, (str, bytes, Mapping)):
+        outcome = Outcome(rows=list(returned))
+    else:
+        what = type(returned).__name__
+        raise RunError(f"{who} returned a {what}; it must return an Outcome, or a list of rows. {_KEPT}")
+    kinds = sorted({type(row).__name__ for row in outcome.rows})
+    strange = next((row for row in outcome.rows if getattr(nouns, type(row).__name__, None) is not type(row)), None)
+    if strange is None and len(kinds) < 2:
+        return outcome
+    what = f"a row that is a {type(strange).__name__}" if strange is not None else f"rows of kinds {', '.join(kinds)}"
+    raise RunError(
+        f"{who} returned {what}; rows are records of one kind (Prompt, Response, Judgement, ...: see burnish.records). "
+        f"{_KEPT}"
+    )

@@ -25,7 +25,7 @@ from typing import Any
 from burnish.errors import BurnishError, RunError
 from burnish.records import Dropped, Weights, content_id, weights_in, write_parquet
 from burnish.runs.compute import Compute, compute, set_compute
-from burnish.runs.handles import Outcome, Rows
+from burnish.runs.handles import Outcome, Rows, outcome_of
 from burnish.runs.identity import Runtime, differences, handles, identity, qualified_name
 from burnish.runs.provenance import code_hash, versions
 from burnish.runs.redo import shelve
@@ -88,7 +88,7 @@ def _execute(call: Call, place: Path, fingerprint: str, report: Any = None) -> O
     try:
         with disk_errors(place):
             outcome = call.function(*[_unwrap(item) for item in call.inputs], **settings)
-            outcome = outcome if isinstance(outcome, Outcome) else Outcome(rows=outcome)
+            outcome = outcome_of(outcome, f"step {call.name!r}: {qualified_name(call.function)}")
             outcome.counts()
             weights = weights_in(work.folder)
             if weights is None:

@@ -150,3 +150,24 @@ def test_best_of_n_on_real_picks() -> None:
         assert picks.picked.n == len(flat) and picks.picked.value == pytest.approx(sum(flat) / len(flat), abs=1e-12)
         assert picks.chance.value - 0.05 < picks.picked.value < picks.best.value
     assert told["openbmb/UltraRM-13b"].gain.low > 0
+
+
+def test_a_file_of_one_order_says_so() -> None:
+    for sides in (([0, 1, -1], [None] * 3), ([0, None, 1], [None, 1, None])):
+        found = order_rates(*sides)
+        assert {(e.value, e.low, e.n, e.unscored) for e in found.values()} == {(None, None, 0, 3)}
+        assert all(e.why.startswith("judged in one order only") for e in found.values())
+    assert list(found) == list(order_rates([0], [1]))
+    assert order_rates([None], [None])["consistent"].why == "there is no item"
+
+
+def test_equal_values_have_no_interval_without_width() -> None:
+    always = order_rates([0] * 30, [0] * 30)["position bias"]
+    assert always.value == 1 and always.high == 1 and always.low == pytest.approx(2 * 0.8865 - 1, abs=1e-3)
+    alike = calibrate_scale([1, 2, 3, 4] * 5, [2, 3, 4, 5] * 5).measures["bias"]
+    assert (alike.value, alike.low) == (-1, None) and "same in every draw" in alike.why
+
+
+def test_a_rater_with_one_label_has_no_interval_about_chance() -> None:
+    for rate in (cohen_kappa([0] * 20, [0, 1] * 10), cohen_kappa([0, 1] * 10, [0, 1] * 10)):
+        assert rate.value in (0, 1) and rate.low is rate.high is None and "same in every draw" in rate.why

@@ -7,6 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from burnish.errors import SettingsError
+from burnish.judge.intervals import wilson
 from burnish.judge.measure.rewardbench import (
     CHOSEN_LONGER,
     CHOSEN_SHORTER,
@@ -84,7 +85,8 @@ def test_section_by_hand() -> None:
     assert found.overall.value == pytest.approx((656 / 1148 + 0) / 2)
     assert found.missing == ("Chat", "Chat Hard")
     assert found.of_scored.value == pytest.approx(4 / 7)
-    assert found.subsets["hep-go"].low == found.subsets["hep-go"].high == 1
+    # Three of three right say little: Wilson's interval, not one of no width.
+    assert (found.subsets["hep-go"].low, found.subsets["hep-go"].high) == wilson(3, 3)
 
 
 def test_other_subsets_are_sections_of_their_own() -> None:
@@ -116,3 +118,16 @@ def test_swapping_the_labels_gives_the_rest_without_ties(rows: list[tuple[str, i
     one = summarise([Result(subset=s, value=float(m > 0)) for s, m in rows], draws=5)
     other = summarise([Result(subset=s, value=float(-m > 0)) for s, m in rows], draws=5)
     assert one.overall.value == pytest.approx(1 - other.overall.value)
+
+
+def test_a_file_whose_pairs_are_all_right_has_an_interval_with_a_width() -> None:
+    alone = summarise([Result(subset="pairs", value=1.0)] * 30)
+    assert (alone.overall.low, alone.overall.high) == (alone.of_scored.low, 1.0) == wilson(30, 30)
+    assert alone.overall.low == pytest.approx(0.8865, abs=1e-4)
+    # Two sections of 10 and 40 pairs weigh one half each: worth 1 / (0.25 / 10 + 0.25 / 40) = 32 pairs.
+    rows = [Result(subset="donotanswer", value=1.0)] * 10 + [Result(subset="hep-go", value=1.0)] * 40
+    both = summarise(rows)
+    assert (both.overall.low, both.overall.high) == pytest.approx(wilson(32, 32))
+    # One section all right, the other all wrong: one half, and a wide interval about it.
+    split = summarise([*rows[:10], *[Result(subset="hep-go", value=0.0)] * 40]).overall
+    assert split.value == 0.5 and (split.low, split.high) == pytest.approx(wilson(16, 32))

@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 
 from burnish.errors import DataError, SettingsError
+from burnish.judge.intervals import wilson
 from burnish.judge.measure import Duel, length_controlled, standard_error, style_controlled, win_rate
 from burnish.judge.measure.logistic import fit_lasso, fit_ridge, log_loss, sigmoid
 from burnish.judge.measure.style import style_counts, style_features
@@ -65,7 +66,10 @@ def test_length_is_taken_out() -> None:
         found = length_controlled(planted(longer, -0.5), difficulty=dict.fromkeys(range(400), 0.0), draws=10)["m"]
         assert found.rate.value == pytest.approx(1 / (1 + math.exp(0.5)), abs=0.01)
         assert found.length == pytest.approx(longer, abs=0.1)
-        assert found.rate.low <= found.rate.value + 0.01
+        if longer:
+            assert found.rate.low <= found.rate.value + 0.01
+        else:  # every verdict is the same number: refits say nothing of what was not seen
+            assert found.rate.low is None and found.rate.why == "no interval: all verdicts are equal"
 
 
 def test_length_control_of_few_rows_and_of_unjudged_ones() -> None:
@@ -198,3 +202,15 @@ def test_length_control_on_verbose_and_concise_twins(alpaca: list[Duel]) -> None
     # Published: 15.8, 19.3 and 22.0 with the whole set and its own difficulties.
     assert all(abs(100 * r - p) < 6 for r, p in zip(rates, (15.8, 19.3, 22.0), strict=True))
     assert abs(100 * held["NullModel"].rate.value - 86.5) < 2
+
+
+@pytest.mark.parametrize("win", [0.0, 0.5, 1.0])
+def test_a_win_rate_of_equal_verdicts_has_wilson_s_interval(win: float) -> None:
+    duels = [Duel(item=item, model="m", win=win) for item in range(30)]
+    found = win_rate(duels)
+    assert (found.value, found.low, found.high) == (win, *wilson(30 * win, 30))
+    assert found.high - found.low > 0.1
+    # Five verdicts on each of six instructions are worth six items, not thirty; so are weighted ones.
+    grouped = [Duel(item=item % 6, model="m", win=win) for item in range(30)]
+    heavy = [Duel(item=item % 6, model="m", win=win, weight=3.0) for item in range(30)]
+    assert [(e.low, e.high) for e in (win_rate(grouped), win_rate(heavy))] == [wilson(6 * win, 6)] * 2

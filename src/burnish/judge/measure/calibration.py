@@ -20,6 +20,8 @@ from burnish.judge.measure.agreement import (
 from burnish.judge.measure.estimate import DRAWS, Estimate, bootstrapped, proportion
 
 TIE = -1
+ONE_ORDER = "judged in one order only: no row has a verdict in both; judge the answers in both orders"
+ORDER_RATES = ("consistent", "ties", "first both times", "second both times", "position bias")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -119,13 +121,16 @@ def order_rates(
     Returns:
         `consistent`: the same answer, or a tie, both times; `ties`: of all single verdicts; `first both times`,
         `second both times`: the place decided; `position bias`: the first rate minus the second, in -1 to 1. A pair
-        with a missing verdict is left out of all of them and counted.
+        with a missing verdict is left out of all of them and counted; without any other, each says why there is none.
     """
     pairs, missing = paired(forward, backward)
     for choice in (c for pair in pairs for c in pair):
         if choice not in (0, 1, TIE):
             raise DataError(f"a choice is 0, 1 or {TIE}, not {choice!r}")
     n = len(pairs)
+    if not n and any(choice is not None for choice in (*forward, *backward)):
+        alone = Estimate(value=None, unscored=missing, why=ONE_ORDER)
+        return dict.fromkeys(ORDER_RATES, alone)
     first, second = (sum(pair == (place, place) for pair in pairs) for place in (0, 1))
     ties = sum((f == TIE) + (b == TIE) for f, b in pairs) / 2
     lean = [(pair == (0, 0)) - (pair == (1, 1)) for pair in pairs]
@@ -134,7 +139,7 @@ def order_rates(
         "ties": proportion(ties, n, unscored=missing),
         "first both times": proportion(first, n, unscored=missing),
         "second both times": proportion(second, n, unscored=missing),
-        "position bias": mean_of(lean, unscored=missing, seed=seed, draws=draws),
+        "position bias": mean_of(lean, unscored=missing, seed=seed, draws=draws, bounds=(-1, 1)),
     }
 
 
@@ -145,10 +150,11 @@ def mean_of(
     unscored: int = 0,
     seed: int = 0,
     draws: int = DRAWS,
+    bounds: tuple[float, float] | None = None,
 ) -> Estimate:
-    """A mean with its bootstrap interval, over items or over whole clusters of them."""
+    """A mean with its bootstrap interval, over items or over whole clusters of them (`bounds`: see `bootstrapped`)."""
     array = np.array(values, dtype=float)
-    found = {"clusters": clusters, "unscored": unscored, "seed": seed, "draws": draws}
+    found = {"clusters": clusters, "unscored": unscored, "seed": seed, "draws": draws, "bounds": bounds}
     return bootstrapped(lambda places: float(array[places].mean()), len(array), **found)
 
 

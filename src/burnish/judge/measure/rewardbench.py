@@ -20,6 +20,7 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from burnish.errors import SettingsError
+from burnish.judge.intervals import wilson
 from burnish.judge.measure.estimate import DRAWS, Estimate
 from burnish.records import Message, Preference
 
@@ -56,6 +57,11 @@ CHOSEN_LONGER, CHOSEN_SHORTER = "chosen is longer", "chosen is shorter"
 Texts = tuple[tuple[Message, ...], tuple[Message, ...]]  # a context and the answer to it
 Scorer = Callable[[Sequence[Texts]], Sequence["float | str"]]  # a number each, or the reason why there is none
 Decider = Callable[[tuple[Message, ...], tuple[Message, ...], tuple[Message, ...]], "int | None"]
+
+
+# Value, its resamples [draws], and one over the number of pairs that it is worth (of a weighted mean of subsets:
+# sum w^2 / n, Kish's effective size).
+Mean = tuple[float, np.ndarray, float]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -152,28 +158,30 @@ def summarise(results: Sequence[Result], *, seed: int = 0, draws: int = DRAWS) -
     groups = {name: np.array([r.value for r in results if r.subset == name and r.value is not None]) for name in names}
     lacking = {name: sum(bool(r.why) for r in results if r.subset == name) for name in names}
     known = {name: values for name, values in groups.items() if len(values)}
-    means = {name: (values.mean(), _means(values, rng, draws)) for name, values in known.items()}
+    means = {name: (values.mean(), _means(values, rng, draws), 1 / len(values)) for name, values in known.items()}
     parts: dict[str, dict[str, float]] = {}
     for name in names:
         section = SECTION_OF.get(name, name)
         weight = SECTIONS[section][name] if name in SECTION_OF else len(groups[name])
         parts.setdefault(section, {})[name] = weight
 
-    def mixed(weights: dict[str, float], members: Sequence[str]) -> tuple[float, np.ndarray] | None:
+    def mixed(weights: dict[str, float], members: Sequence[str]) -> Mean | None:
         have = {name: weights[name] for name in members if name in means}
         if not have:
             return None
         total = sum(have.values())
-        return tuple(sum(w / total * means[name][i] for name, w in have.items()) for i in (0, 1))
+        value, again = (sum(w / total * means[name][i] for name, w in have.items()) for i in (0, 1))
+        return value, again, sum((w / total) ** 2 * means[name][2] for name, w in have.items())
 
     sections = {section: mixed(weights, list(weights)) for section, weights in parts.items()}
     if published := all(name in SECTION_OF for name in names):
         whole = [found for found in sections.values() if found is not None]
-        overall = tuple(sum(found[i] for found in whole) / len(whole) for i in (0, 1)) if whole else None
+        value, again, spread = (sum(found[i] for found in whole) / max(1, len(whole)) for i in range(3))
+        overall = (value, again, spread / len(whole)) if whole else None
     else:
         overall = mixed({name: len(groups[name]) for name in names}, names)
 
-    def estimate(found: tuple[float, np.ndarray] | None, members: Sequence[str]) -> Estimate:
+    def estimate(found: Mean | None, members: Sequence[str]) -> Estimate:
         n, unscored = sum(len(groups[name]) for name in members), sum(lacking[name] for name in members)
         return _estimate(found, n, unscored)
 
@@ -195,20 +203,24 @@ def _means(values: np.ndarray, rng: np.random.Generator, draws: int) -> np.ndarr
     return rng.multinomial(len(values), counts / len(values), draws) @ levels / len(values)
 
 
-def _estimate(found: tuple[float, np.ndarray] | None, n: int, unscored: int) -> Estimate:
+def _estimate(found: Mean | None, n: int, unscored: int) -> Estimate:
     if found is None:
         return Estimate(value=None, unscored=unscored, why="no pair has a value")
     if n < 2:
         return Estimate(
             value=float(found[0]), n=n, unscored=unscored, why="no interval: there are fewer than two pairs"
         )
-    low, high = (float(x) for x in np.quantile(found[1], [0.025, 0.975]))
+    if np.ptp(found[1]) == 0:  # every pair of a subset is right, or wrong: draws cannot show what was not seen
+        pairs = 1 / found[2]
+        low, high = wilson(min(1.0, max(0.0, found[0])) * pairs, pairs)
+    else:
+        low, high = (float(x) for x in np.quantile(found[1], [0.025, 0.975]))
     return Estimate(value=float(found[0]), low=low, high=high, n=n, unscored=unscored)
 
 
 def _share(results: Sequence[Result], unscored: int, rng: np.random.Generator, draws: int) -> Estimate:
     values = np.array([r.value for r in results if r.value is not None], dtype=float)
-    found = (values.mean(), _means(values, rng, draws)) if len(values) else None
+    found = (values.mean(), _means(values, rng, draws), 1 / len(values)) if len(values) else None
     return _estimate(found, len(values), unscored)
 
 

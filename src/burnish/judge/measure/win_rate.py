@@ -67,7 +67,7 @@ def win_rate(duels: Sequence[Duel], *, seed: int = 0, draws: int = DRAWS) -> Est
     if len(known) and (weights == 1).all():
         items = [duel.item for duel in known]
         clusters = items if len(set(items)) < len(items) else None
-        return mean_of(wins, clusters=clusters, unscored=missing, seed=seed, draws=draws)
+        return mean_of(wins, clusters=clusters, unscored=missing, seed=seed, draws=draws, bounds=(0, 1))
     return _weighted(known, wins, weights, missing, seed, draws)
 
 
@@ -78,7 +78,7 @@ def _weighted(
         return float(weights[places] @ wins[places] / weights[places].sum())
 
     clusters = [duel.item for duel in known]
-    return bootstrapped(rate, len(known), clusters=clusters, unscored=missing, seed=seed, draws=draws)
+    return bootstrapped(rate, len(known), clusters=clusters, unscored=missing, seed=seed, draws=draws, bounds=(0, 1))
 
 
 def standard_error(values: Sequence[float], clusters: Sequence[Hashable] | None = None) -> float | None:
@@ -201,9 +201,10 @@ def _controlled(
         return float(sigmoid(even[places] @ coefficients[1:]).mean())
 
     found = fit_lasso(features, shares, weights=weights, strength=strength)
-    spread = []
+    spread: list[float] = []
+    alike = len({duel.win for duel in known}) == 1  # all won: refits only say so again
     judged = np.flatnonzero([duel.win is not None for duel in duels])
-    for places in drawn(len(known), seed=seed, draws=draws):
+    for places in [] if alike else drawn(len(known), seed=seed, draws=draws):
         sample = np.concatenate([np.arange(len(twins)), len(twins) + places])
         again = fit_lasso(features[sample], shares[sample], weights=weights[sample], strength=strength)
         spread.append(rate(again, judged[places]))
@@ -214,7 +215,7 @@ def _controlled(
         high=high,
         n=len(known),
         unscored=missing,
-        why="" if spread else "no interval: no draws were asked for",
+        why="" if spread else f"no interval: {'all verdicts are equal' if alike else 'no draws were asked for'}",
     )
     phi, psi, theta = (float(c) for c in found)
     return LengthControlled(rate=estimate, length=phi, difficulty=psi, quality=theta, strength=strength)

@@ -1,5 +1,6 @@
 """What judges ask: the roles of the reports, in our words.
 
+rubrics     rubrics from rows and files
 records     what goes in and comes out
 comparing   two things side by side
 grading     one answer, and points for it
@@ -34,6 +35,7 @@ from burnish.judge.operations.grading import (
     RELEVANCE,
     RUBRIC,
 )
+from burnish.judge.operations.rubrics import rubric_of
 from burnish.llm.operations import Operation
 
 OPERATIONS: tuple[Operation[Any, Any], ...] = (*COMPARING, *GRADING, *DECIDING)
@@ -62,4 +64,5 @@ __all__ = [
     "RUBRIC",
     "SAME",
     "deciding",
+    "rubric_of",
 ]

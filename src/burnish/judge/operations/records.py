@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any
 
 from burnish.errors import SettingsError
+from burnish.llm.operations import Checked
 from burnish.records import Attribute, Message, Prompt, Response
 
 
@@ -26,8 +25,14 @@ def said(prompt: Prompt, text: str, index: int = 0) -> Response:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Comparison:
-    """Two answers in the order in which they are shown."""
+class Comparison(Checked):
+    """Two answers in the order in which they are shown.
+
+    Args:
+        prompt: the dialogue that both answer.
+        first: the answer shown first, as A.
+        second: the answer shown second, as B.
+    """
 
     prompt: Prompt
     first: Response
@@ -35,8 +40,15 @@ class Comparison:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class PrincipleComparison:
-    """Two answers in the order shown, and the one principle to compare them by."""
+class PrincipleComparison(Checked):
+    """Two answers in the order shown, and the one principle to compare them by.
+
+    Args:
+        prompt: the dialogue that both answer.
+        first: the answer shown first, as A.
+        second: the answer shown second, as B.
+        principle: what counts, in words.
+    """
 
     prompt: Prompt
     first: Response
@@ -45,24 +57,40 @@ class PrincipleComparison:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class TwoPrompts:
-    """Two prompts in the order shown."""
+class TwoPrompts(Checked):
+    """Two prompts in the order shown.
+
+    Args:
+        first: the prompt shown first.
+        second: the prompt shown second.
+    """
 
     first: Prompt
     second: Prompt
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class OneAnswer:
-    """A dialogue and an answer to it."""
+class OneAnswer(Checked):
+    """A dialogue and an answer to it.
+
+    Args:
+        prompt: the dialogue.
+        response: the answer.
+    """
 
     prompt: Prompt
     response: Response
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class ReferencedAnswer:
-    """An answer, and what is known to be right: a gold answer, a solution, a passage."""
+class ReferencedAnswer(Checked):
+    """An answer, and what is known to be right.
+
+    Args:
+        prompt: the dialogue.
+        response: the answer.
+        reference: a gold answer, a solution or a passage, in words; shown to the judge.
+    """
 
     prompt: Prompt
     response: Response
@@ -70,16 +98,28 @@ class ReferencedAnswer:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class ScoredAnswer:
-    """An answer that people have scored, to show the scale by."""
+class ScoredAnswer(Checked):
+    """An answer that people have scored, to show the scale by.
+
+    Args:
+        text: the answer.
+        score: what people gave it, on the operation's scale.
+    """
 
     text: str
     score: int
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class ExampledAnswer:
-    """An answer to a question on a long document, a reference, and scored answers in the order shown."""
+class ExampledAnswer(Checked):
+    """An answer to a question on a long document, a reference, and scored answers in the order shown.
+
+    Args:
+        prompt: the question; the document is not shown.
+        response: the answer.
+        reference: the gold answer, in words.
+        examples: answers with their scores, in the order shown.
+    """
 
     prompt: Prompt
     response: Response
@@ -88,30 +128,49 @@ class ExampledAnswer:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class OnePrompt:
-    """A prompt without an answer."""
+class OnePrompt(Checked):
+    """A prompt without an answer.
+
+    Args:
+        prompt: the prompt.
+    """
 
     prompt: Prompt
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class TaggedPrompt:
-    """A prompt, and one tag that may or may not describe it."""
+class TaggedPrompt(Checked):
+    """A prompt, and one tag that may or may not describe it.
+
+    Args:
+        prompt: the prompt.
+        tag: the tag, a word or a few.
+    """
 
     prompt: Prompt
     tag: str
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Constraints:
-    """Demands on an answer, numbered from 1 when they are shown."""
+class Constraints(Checked):
+    """Demands on an answer.
+
+    Args:
+        constraints: one demand each, numbered from 1 when they are shown.
+    """
 
     constraints: tuple[str, ...]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class ConstrainedAnswer:
-    """An answer, and one demand on it."""
+class ConstrainedAnswer(Checked):
+    """An answer, and one demand on it.
+
+    Args:
+        prompt: the dialogue.
+        response: the answer.
+        constraint: the demand, in words.
+    """
 
     prompt: Prompt
     response: Response
@@ -119,8 +178,13 @@ class ConstrainedAnswer:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class TwoPrograms:
-    """A program, and one written again from a description of it alone."""
+class TwoPrograms(Checked):
+    """A program, and one written again from a description of it alone.
+
+    Args:
+        original: source text of the first.
+        rebuilt: source text of the second.
+    """
 
     original: str
     rebuilt: str
@@ -167,6 +231,10 @@ class Criterion:
 class RubricText:
     """Criteria with their scales, as data.
 
+    Args:
+        name: for the judge's name and errors.
+        criteria: one or more; each becomes a field of the reply.
+
     Raises:
         SettingsError: there is none, or two have the same name.
     """
@@ -186,22 +254,16 @@ class RubricText:
         return tuple(criterion.field for criterion in self.criteria)
 
 
-def rubric_of(row: Mapping[str, Any], *, name: str = "rubric") -> RubricText:
-    """A rubric from a row as BiGGen-Bench and Prometheus write it: `criteria`, `score1_description` and so on.
-
-    Raises:
-        SettingsError: the row lacks them.
-    """
-    numbers = sorted(int(m.group(1)) for key in row if (m := re.fullmatch(r"score(\d+)_description", key)))
-    if "criteria" not in row or not numbers:
-        raise SettingsError("a rubric row needs `criteria` and `score1_description`, `score2_description` and so on")
-    levels = tuple((number, str(row[f"score{number}_description"])) for number in numbers)
-    return RubricText(name=name, criteria=(Criterion(name="overall", question=str(row["criteria"]), levels=levels),))
-
-
 @dataclass(frozen=True, slots=True, kw_only=True)
-class RubricAnswer:
-    """An answer, the rubric to score it by, and a reference if there is one."""
+class RubricAnswer(Checked):
+    """An answer, the rubric to score it by, and a reference if there is one.
+
+    Args:
+        prompt: the dialogue.
+        response: the answer.
+        rubric: the criteria with their scales.
+        reference: the gold answer, in words; empty shows none.
+    """
 
     prompt: Prompt
     response: Response
@@ -211,7 +273,13 @@ class RubricAnswer:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Preferred:
-    """`winner`: 0 the first shown, 1 the second, -1 neither; `strength` 1 to 4 (`STRENGTHS`), None for neither."""
+    """Which of two was preferred.
+
+    Args:
+        winner: 0 the first shown, 1 the second, -1 neither.
+        strength: 1 marginally better to 4 significantly better; None for neither, and where it was not asked.
+        why: the judge's reasons.
+    """
 
     winner: int
     strength: int | None = None
@@ -220,7 +288,13 @@ class Preferred:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Graded:
-    """A score, and the points it is made of."""
+    """A score, and the points it is made of.
+
+    Args:
+        score: on the operation's scale.
+        points: the parts of the score by name, where it has such.
+        why: the judge's reasons.
+    """
 
     score: float
     points: tuple[Attribute, ...] = ()
@@ -229,7 +303,12 @@ class Graded:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Decided:
-    """Yes or no."""
+    """Yes or no.
+
+    Args:
+        yes: True for yes.
+        why: the judge's reasons.
+    """
 
     yes: bool
     why: str = ""
@@ -237,7 +316,13 @@ class Decided:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Same:
-    """Whether two answers go the same way, and end at the same result."""
+    """Whether two answers go the same way, and end at the same result.
+
+    Args:
+        method: True when the methods are the same.
+        result: True when the results are.
+        why: the judge's reasons.
+    """
 
     method: bool
     result: bool
@@ -246,7 +331,12 @@ class Same:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Levels:
-    """The first of two against the second, side by side: 1 better, 0.5 the same, 0 worse."""
+    """The first of two against the second, side by side.
+
+    Args:
+        levels: name of the side, and 1 better, 0.5 the same, 0 worse.
+        why: the judge's reasons.
+    """
 
     levels: tuple[Attribute, ...]
     why: str = ""

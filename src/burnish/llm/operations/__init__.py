@@ -10,12 +10,14 @@ loose_json     JSON as models write it
 reading        a reply's text to a form
 asking         send, read, ask again, give up
 kept           an asker whose replies are kept, within a budget
+checks         what is wrong with the caller's own code
 stages         many records; operations as stages of a flow
 scripted       an engine without a model
 pages          the documentation page
 """
 
 from burnish.llm.operations.asking import REASKS, answer
+from burnish.llm.operations.checks import Checked, check_asker
 from burnish.llm.operations.forms import Form, Truth, Words, one_of, schema_of, whole
 from burnish.llm.operations.operation import GREEDY, Answered, Operation
 from burnish.llm.operations.pages import page
@@ -28,6 +30,7 @@ __all__ = [
     "REASKS",
     "Answered",
     "Answerer",
+    "Checked",
     "Form",
     "Operation",
     "Scripted",
@@ -37,6 +40,7 @@ __all__ = [
     "answer",
     "answer_all",
     "asking",
+    "check_asker",
     "one_of",
     "page",
     "read_form",

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import TypeVar
 
+from burnish.llm.operations.checks import check_asker
 from burnish.llm.operations.kept import Kept
 from burnish.llm.operations.operation import Answered, Operation
 from burnish.llm.operations.reading import Unreadable
@@ -39,7 +40,9 @@ async def answer(
 
     Raises:
         WorkerError: in a flow, none of the first answers could be read (see `Watch`).
+        SettingsError: there is nobody to ask; the record, the template or `build` has a fault.
     """
+    check_asker(asker)
     first = request = operation.request(record, model=asker.identity, sampling=sampling, index=index)
     keys: list[str] = []
     replies: list[Reply] = []

@@ -16,6 +16,8 @@ from burnish.llm.operations.watch import Watch
 from burnish.llm.requests import Asker, Budget, Purse, Reply, Request, Store, ask_all
 from burnish.llm.requests.books import place_of
 
+DRAIN = 30.0  # seconds to wait for what is in flight when an error ends the asking
+
 
 @dataclass(frozen=True, slots=True)
 class _Steady:
@@ -67,13 +69,21 @@ class Kept:
         return self
 
     async def __aexit__(self, *exception: Any) -> None:
+        while not self._queue.empty():
+            self._queue.get_nowait()
         self._queue.put_nowait(None)
         if self._task is not None:
             if exception[0] is not None and self._error is None:
-                self._task.cancel()
+                await self._leave(self._task, isinstance(exception[1], Exception))
             await asyncio.gather(self._task, return_exceptions=True)
         if hasattr(self.asker, "__aexit__"):
             await self.asker.__aexit__(*exception)
+
+    async def _leave(self, task: asyncio.Task[None], orderly: bool) -> None:
+        """After an error: what is on its way is paid for, so it is waited for and kept, if there is where."""
+        if orderly and self.store is not None:
+            await asyncio.wait([task], timeout=DRAIN)
+        task.cancel()
 
     async def ask(self, request: Request) -> Reply:
         """The kept reply, or a fresh one once it is on the disk.

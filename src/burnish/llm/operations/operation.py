@@ -8,15 +8,17 @@ under which an engine without a model (the oracle) answers.
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any, Generic, TypeVar
 
 from burnish.errors import SettingsError
+from burnish.llm.operations.checks import brief, check_fields, own_code
 from burnish.llm.operations.forms import Form, schema_of, told
 from burnish.llm.operations.reading import Unreadable, read_form, read_text
-from burnish.llm.operations.template import render
+from burnish.llm.operations.template import check_template, render
 from burnish.llm.requests import Request, Usage
 from burnish.records import Message, Sampling
 
@@ -36,11 +38,15 @@ class Operation(Generic[Record, Result]):
         template: the Jinja file.
         record: the type of the input, a frozen dataclass; its fields are the names in the template.
         form: what the model fills in, or a function that makes it from the record; None for free text.
-        build: (record, form filled in or text) -> result. A ValueError it raises is a reply that cannot be read.
+        build: (record, form filled in or text) -> result. A ValueError it raises is a reply that cannot be read, and the
+            model is asked again; any other error is a fault of the code and ends the asking.
         example: a record, for the documentation page.
-        example_reply: what a good model answers to it.
+        example_reply: what a good model answers to it; read when the operation is made, so that it fits the form.
         sampling: how replies are drawn, unless the caller says otherwise.
         shows_reference: True where the template may show the gold answer.
+
+    Raises:
+        SettingsError: there is no such template file; the example is no such record; its reply cannot be read.
     """
 
     id: str
@@ -55,6 +61,32 @@ class Operation(Generic[Record, Result]):
     sampling: Sampling = GREEDY
     shows_reference: bool = field(default=False, metadata={"runtime": True})
 
+    def __post_init__(self) -> None:
+        if not isinstance(self.template, Path):
+            raise SettingsError(
+                f"the template of {self.id} is a {type(self.template).__name__}: {brief(self.template)}; give the Path of "
+                "a Jinja file, and write a template's text into one"
+            )
+        if not self.template.is_file():
+            raise SettingsError(f"the template of {self.id} is not there: {self.template}")
+        if not isinstance(self.example, self.record):
+            raise SettingsError(f"the example of {self.id} is no {self.record.__name__}: {brief(self.example)}")
+        reply = self.example_reply
+        try:
+            self.read(self.example, reply if isinstance(reply, str) else json.dumps(dict(reply)))
+        except Unreadable as error:
+            raise SettingsError(f"the example_reply of {self.id} does not fit its form: {error}") from error
+
+    def check(self) -> None:
+        """Look at the template before anything is sent.
+
+        Raises:
+            SettingsError: it cannot be used, or names what a record does not have.
+        """
+        names = tuple(f.name for f in fields(self.record))
+        check_template(self.template, names, self.form is not None)
+        self.messages(self.example)
+
     def form_for(self, record: Record) -> type[Form] | None:
         """The reply form of this record."""
         if self.form is None or isinstance(self.form, type):
@@ -65,10 +97,11 @@ class Operation(Generic[Record, Result]):
         """The rendered question.
 
         Raises:
-            SettingsError: the record is of another type, or the template asks for more than it has.
+            SettingsError: the record is of another type, or a field of it is; the template asks for more than it has.
         """
         if not isinstance(record, self.record):
             raise SettingsError(f"{self.id} takes {self.record.__name__}, not {type(record).__name__}")
+        check_fields(record)
         form = self.form_for(record)
         names = {f.name: getattr(record, f.name) for f in fields(record)}
         return render(self.template, {**names, "reply_form": told(form) if form else ""})
@@ -86,15 +119,20 @@ class Operation(Generic[Record, Result]):
 
         Raises:
             Unreadable: it is no answer to this question.
+            SettingsError: `build` has a fault.
         """
         form = self.form_for(record)
         said = read_form(text, form) if form else read_text(text)
-        try:
-            return self.build(record, said)
-        except Unreadable:
-            raise
-        except ValueError as error:
-            raise Unreadable(str(error)) from error
+        with own_code(f"`build` of {self.id}", record, text):
+            try:
+                result = self.build(record, said)
+            except Unreadable:
+                raise
+            except ValueError as error:
+                raise Unreadable(str(error)) from error
+        if result is None:
+            raise SettingsError(f"`build` of {self.id} returned None; it must return the result, or raise a ValueError")
+        return result
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

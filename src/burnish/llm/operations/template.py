@@ -12,11 +12,13 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
+from difflib import get_close_matches
 from functools import cache
 from pathlib import Path
 from typing import Any
 
 import jinja2
+import jinja2.meta
 
 from burnish.errors import SettingsError
 from burnish.records import Message
@@ -58,26 +60,57 @@ def _environment() -> jinja2.Environment:
     return made
 
 
-@cache
 def load_template(path: Path) -> jinja2.Template:
-    """A template, compiled once.
+    """A template, compiled once, and again when the file has changed.
 
     Raises:
         SettingsError: it cannot be read or compiled, lacks its user block, or does not say what it must (not) do.
     """
     try:
+        told = path.stat()
+    except OSError as error:
+        raise SettingsError(f"the template {path} cannot be used: {error.strerror}") from error
+    return _load(path, told.st_mtime_ns, told.st_size)
+
+
+@cache
+def _load(path: Path, written: int, size: int) -> jinja2.Template:
+    try:
         text = path.read_text(encoding="utf-8")
         made = _environment().from_string(text)
-    except (OSError, jinja2.TemplateSyntaxError) as error:
+    except jinja2.TemplateSyntaxError as error:
+        raise SettingsError(f"the template {path} cannot be used: line {error.lineno}: {error.message}") from error
+    except (OSError, UnicodeDecodeError) as error:
         raise SettingsError(f"the template {path} cannot be used: {error}") from error
     duties(path)
     unknown = set(made.blocks) - set(BLOCKS)
     if "user" not in made.blocks or unknown:
-        raise SettingsError(f"the template {path} needs a block `user`, may have `system`, and no other: {unknown}")
+        others = f"; it has {', '.join(sorted(unknown))}" if unknown else ""
+        raise SettingsError(f"the template {path} needs a block `user`, may have `system`, and no other{others}")
     return made
 
 
-@cache
+def check_template(path: Path, fields: Sequence[str], form: bool) -> None:
+    """Refuse a template that names what records do not have, also where a branch of it is seldom taken.
+
+    Args:
+        fields: names of the record's fields.
+        form: there is a reply form, which the template must show.
+
+    Raises:
+        SettingsError: it names something else; it does not say `{{ reply_form }}`; see `load_template`.
+    """
+    load_template(path)
+    named = jinja2.meta.find_undeclared_variables(_environment().parse(path.read_text(encoding="utf-8")))
+    known = (*fields, "reply_form")
+    for name in sorted(named - set(known)):
+        close = get_close_matches(name, known, 1)
+        meant = f"; did you mean {close[0]}?" if close else f"; it has {', '.join(known)}"
+        raise SettingsError(f"the template {path.name} names {name!r}, which the record does not have{meant}")
+    if form and "reply_form" not in named:
+        raise SettingsError(f"the template {path.name} must say {{{{ reply_form }}}}: the model has to see the form")
+
+
 def duties(path: Path) -> tuple[str, str]:
     """What the template's header comment says that the role must do, and must not.
 
@@ -108,6 +141,9 @@ def render(path: Path, names: Mapping[str, Any]) -> tuple[Message, ...]:
             text = "".join(made.blocks[block](context)).strip()
         except jinja2.UndefinedError as error:
             raise SettingsError(f"the template {path.name} asks for what the record does not have: {error}") from error
+        except Exception as error:  # a filter that was given something else, a sum of a text and a number
+            what = f"{type(error).__name__}: {error}"
+            raise SettingsError(f"the template {path.name} cannot be filled in: {what}") from error
         if text:
             messages.append(Message(role=block, content=text))
     return tuple(messages)

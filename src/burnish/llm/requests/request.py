@@ -4,15 +4,19 @@ from __future__ import annotations
 
 import hashlib
 import json
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from difflib import get_close_matches
 from typing import Any, Protocol
 
 import orjson
 
-from burnish.records import Message, Sampling
+from burnish.errors import SettingsError
+from burnish.records import ROLES, Message, Sampling
 
 CHARACTERS_A_TOKEN = 4  # ASSUMED where nobody counts
+_ROLES = {**{role: role for role in ROLES}, "tool": "ipython", "developer": "system"}  # OpenAI's names for them
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -22,7 +26,7 @@ class Request:
     Args:
         model: identity of who answers: a content id for weights, class of endpoint and the server's name for a server.
         sampling: how the reply is drawn; its seed is sent where the server takes one.
-        messages: the dialogue. Empty when `text` is given.
+        messages: the dialogue, of `Message` or of OpenAI's objects with role and content. Empty when `text` is given.
         text: raw text to go on with (the completions route); empty for a dialogue.
         schema: JSON schema that the reply must satisfy; None for free text.
         tools: tool definitions as OpenAI's chat route takes them.
@@ -32,11 +36,14 @@ class Request:
         record: the operation's input, for such engines. Not part of the key.
         again: 0 for a first question, 1 and up when it is put again with what was wrong. Not part of the key: the
             words differ anyway; it is for books.
+
+    Raises:
+        SettingsError: there is nothing to ask, a message is none or of an unknown role, or the sampling is out of range.
     """
 
     model: str
     sampling: Sampling
-    messages: tuple[Message, ...] = ()
+    messages: Sequence[Message] = ()
     text: str = ""
     schema: Mapping[str, Any] | None = None
     tools: Sequence[Mapping[str, Any]] = ()
@@ -44,6 +51,21 @@ class Request:
     operation: str = field(default="", compare=False)
     record: Any = field(default=None, compare=False, repr=False)
     again: int = field(default=0, compare=False)
+
+    def __post_init__(self) -> None:
+        if type(self.messages) is not tuple or not all(type(m) is Message and m.role in ROLES for m in self.messages):
+            object.__setattr__(self, "messages", _messages(self.messages))
+        drawn = self.sampling
+        if not self.messages and not self.text:
+            raise SettingsError("a request needs messages, or a text to go on with; it has neither")
+        if not isinstance(drawn, Sampling):
+            raise SettingsError(f"the sampling of a request is a {type(drawn).__name__}; it must be a Sampling(...)")
+        if not 0 <= drawn.temperature < math.inf:
+            raise SettingsError(f"the temperature is {drawn.temperature}; it must be 0 (greedy) or more")
+        if drawn.max_new_tokens < 1:
+            raise SettingsError(f"max_new_tokens is {drawn.max_new_tokens}; it must be 1 or more")
+        if not 0 < drawn.top_p <= 1:
+            raise SettingsError(f"top_p is {drawn.top_p}; it must be above 0, and 1 at most (1 leaves nothing out)")
 
     def canonical(self) -> bytes:
         """What is asked, whoever asks, as JSON: the store keeps it, and `key` is its hash.
@@ -70,6 +92,30 @@ class Request:
     def key(self) -> str:
         """What the reply is stored under: equal for equal questions, whoever asks and however the reply is read."""
         return key_of(self.canonical())
+
+
+def _messages(given: Any) -> tuple[Message, ...]:
+    """Messages as they are, and those of OpenAI's habit as ours."""
+    if isinstance(given, (str, Mapping, Message)):
+        raise SettingsError(f"the messages of a request are a {type(given).__name__}; they must be several, in a tuple")
+    return tuple(_message(one, place) for place, one in enumerate(given, 1))
+
+
+def _message(given: Any, place: int) -> Message:
+    said = f"message {place} of a request"
+    if isinstance(given, Mapping):
+        more = sorted(set(given) - {"role", "content"})
+        if more or not isinstance(given.get("content"), str):
+            what = f"holds {', '.join(more)} besides" if more else f"has the content {str(given.get('content'))[:60]!r}"
+            raise SettingsError(f"{said} {what}; an object needs a role and a text as content, and nothing else")
+        given = Message(role=_ROLES.get(str(given.get("role")), str(given.get("role"))), content=given["content"])
+    if not isinstance(given, Message):
+        raise SettingsError(f"{said} is a {type(given).__name__}; it must be Message(role='user', content=TEXT)")
+    if given.role not in ROLES:
+        close = get_close_matches(given.role, [*_ROLES], 1)
+        meant = f"did you mean {close[0]}?" if close else f"it must be one of {', '.join(ROLES)}"
+        raise SettingsError(f"{said} has the role {given.role!r}; {meant}")
+    return given
 
 
 def key_of(canonical: bytes) -> str:
