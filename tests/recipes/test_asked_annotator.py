@@ -121,8 +121,8 @@ def test_the_end_of_a_run_says_what_has_no_verdict_and_why() -> None:
 
     some = ["no reply: status 500: oops"] * 3 + ["inconsistent: another winner in each order"]
     (line,) = told(step("r1/04-preferences", some, 20))
-    assert line == "4 of 24 comparisons are unscored: 3 no reply (status 500: oops), 1 inconsistent (another winner in " \
-                   "each order)"  # fmt: skip
+    why = "3 no reply (status 500: oops), 1 inconsistent (another winner in each order)"
+    assert line == f"4 of 24 comparisons are unscored: {why}"
     assert told(step("r1/04-preferences", [], 20)) == []
     *_, line = told(step("r1/04-preferences", some, 0, 1))
     assert "no comparison had a winner (4 unscored, 1 ties); mend the annotator (burnish requests RUN" in line

@@ -87,8 +87,7 @@ def run(
     asked = people.Asked(policy, prompts, heldout, annotator, judge, limits=(budget_tokens, budget_money))
     folder = Path(out or f"runs/{recipe}-{scale}")
     if dry_run:
-        people.look_at(asked, unless=folder / "final")
-        print_plan(module, settings, asked)
+        print_plan(module, settings, asked, folder)
         return
     compute = choose_compute(device=device, dtype=dtype, threads=threads or None, workers=workers or None)
     listener = Console(verbose=verbose)
@@ -172,11 +171,16 @@ def as_object(view: Any, recipe: str, final: Path, page: Path) -> dict[str, Any]
     return {"recipe": recipe, "out": str(view.folder), "final": str(final), "report": str(page), "stages": stages}
 
 
-def print_plan(module: Any, settings: Any, asked: Any) -> None:
-    """Steps, rows, tokens and estimated hours at the speed this machine has been measured to reach."""
+def print_plan(module: Any, settings: Any, asked: Any, folder: Path) -> None:
+    """Steps, rows, tokens and estimated hours at the speed this machine has been measured to reach.
+
+    Raises:
+        WorkerError: a server does not answer, or has not the model.
+    """
     from burnish.cli import workers as people
     from burnish.llm.requests import Budget
 
+    people.look_at(asked, unless=folder / "final")
     shape, servers = people.measure(asked), {"judgements": 0, "pruned": 0}
     rate = {"sample": 2.0, "score": 2.0, "train": 6.0}  # floating-point operations a token and parameter
     total = 0.0
