@@ -240,5 +240,5 @@ def test_a_step_s_store_and_another_one_are_refused(tmp_path: Path) -> None:
     work = SimpleNamespace(requests=tmp_path / "step.sqlite", progress=lambda *words: None)
     with pytest.raises(SettingsError, match="leave out `store`"):
         answer_all(COUNT, RECORDS, asker=Counting(), work=work, store=tmp_path / "k.sqlite")
-    with pytest.raises(SettingsError, match="the budget is 1000; give burnish.llm.requests.Budget"):
+    with pytest.raises(SettingsError, match=r"the budget is 1000; give burnish\.llm"):
         answer_all(COUNT, RECORDS, asker=Counting(), budget=1000)  # type: ignore[arg-type]

@@ -38,8 +38,8 @@ class How:
     ) -> list[Answered[Any]]:
         """One answer for each record."""
         return answer_all(
-            operation, records, asker=asker, sampling=self.sampling, reasks=self.reasks, at_once=self.at_once, work=work,
-            store=self.store if work is None else None, budget=self.budget,
+            operation, records, asker=asker, sampling=self.sampling, reasks=self.reasks, at_once=self.at_once,
+            work=work, store=self.store if work is None else None, budget=self.budget,
         )  # fmt: skip
 
 

@@ -42,8 +42,8 @@ class Panel:
         if not any(all(hasattr(member, verb) for member in self.members) for verb in ("rank", "judge")):
             kinds = ", ".join(f"{type(member).__name__} {_does(member)}" for member in self.members)
             raise SettingsError(
-                f"the members of a panel must all compare (`rank`) or all score (`judge`): {kinds}; make two panels, or "
-                "an annotator of a judge that scores (JudgeAnnotator)"
+                f"the members of a panel must all compare (`rank`) or all score (`judge`): {kinds}; make two panels, "
+                "or an annotator of a judge that scores (JudgeAnnotator)"
             )
 
     @property

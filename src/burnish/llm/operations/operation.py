@@ -38,8 +38,8 @@ class Operation(Generic[Record, Result]):
         template: the Jinja file.
         record: the type of the input, a frozen dataclass; its fields are the names in the template.
         form: what the model fills in, or a function that makes it from the record; None for free text.
-        build: (record, form filled in or text) -> result. A ValueError it raises is a reply that cannot be read, and the
-            model is asked again; any other error is a fault of the code and ends the asking.
+        build: (record, form filled in or text) -> result. A ValueError it raises is a reply that cannot be read, and
+            the model is asked again; any other error is a fault of the code and ends the asking.
         example: a record, for the documentation page.
         example_reply: what a good model answers to it; read when the operation is made, so that it fits the form.
         sampling: how replies are drawn, unless the caller says otherwise.
@@ -64,8 +64,8 @@ class Operation(Generic[Record, Result]):
     def __post_init__(self) -> None:
         if not isinstance(self.template, Path):
             raise SettingsError(
-                f"the template of {self.id} is a {type(self.template).__name__}: {brief(self.template)}; give the Path of "
-                "a Jinja file, and write a template's text into one"
+                f"the template of {self.id} is a {type(self.template).__name__}: {brief(self.template)}; give the Path "
+                "of a Jinja file, and write a template's text into one"
             )
         if not self.template.is_file():
             raise SettingsError(f"the template of {self.id} is not there: {self.template}")

@@ -159,8 +159,8 @@ def answer_all(
     """One answer for each record, in their order, `at_once` at a time. For ordinary code: it runs the loop itself.
 
     With `work` in a step, or with `store` (a file) elsewhere, replies are kept and are not paid for again, unless the
-    asker is `instant`; `budget`, or the asker's own, holds (see `run_asking`). What an asker raises for one record is that record's reason. An asker that can be
-    entered (`async with`) is, for the time of the call.
+    asker is `instant`; `budget`, or the asker's own, holds (see `run_asking`). What an asker raises for one record is
+    that record's reason. An asker that can be entered (`async with`) is, for the time of the call.
 
     Raises:
         SettingsError, RunError, WorkerError, BudgetError: what is wrong with the whole run (see `flow.FATAL`), and

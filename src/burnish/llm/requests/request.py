@@ -38,7 +38,7 @@ class Request:
             words differ anyway; it is for books.
 
     Raises:
-        SettingsError: there is nothing to ask, a message is none or of an unknown role, or the sampling is out of range.
+        SettingsError: there is nothing to ask, a message is none or has an unknown role, the sampling is out of range.
     """
 
     model: str
