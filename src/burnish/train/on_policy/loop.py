@@ -1,0 +1,299 @@
+"""Rounds on fresh answers: sample, reward, group, update, again. In and out as in `train.supervised`.
+
+    prompts of the round -> K answers each (rollout) -> rewards -> groups without a difference go, others come in
+        -> reference and old log-probabilities, once -> updates: packs, loss, AdamW (train.session)
+
+A checkpoint is written between rounds. A round that was killed begins again with the same weights and the same random
+numbers, so it draws the same answers; what its rewards cost is in the request store.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from itertools import pairwise
+from pathlib import Path
+
+import torch
+
+from burnish.chat import load_chat
+from burnish.errors import DataError, ModelError, SettingsError, WorkerError
+from burnish.models import prepare, save_model
+from burnish.protocols import Work
+from burnish.records import Dropped, Prompt, Sampling, Weights, dropped
+from burnish.runs import Outcome, compute
+from burnish.train.batch import Example, _key
+from burnish.train.checkpoint import Progress
+from burnish.train.objectives import Place
+from burnish.train.on_policy.groups import Books, Rewarded, example_of
+from burnish.train.on_policy.objective import Fresh
+from burnish.train.on_policy.rewards import Rewarder
+from burnish.train.on_policy.rollout import Sampler
+from burnish.train.optim import Optimiser
+from burnish.train.optim.adapters import FOLDER, add_lora, merge_lora, save_lora
+from burnish.train.optim.average import starting_share
+from burnish.train.optim.recompute import Recompute
+from burnish.train.session import Loop, Session, check_template, dropout_notice, own_memory
+from burnish.train.tracking import Track
+
+TOO_LONG = "longer than the context"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Exploring:
+    """Settings of the rounds.
+
+    Args:
+        rounds: how many; 0 is as many as go through the prompts `epochs` times (of the loop) without refills.
+        prompts: groups that a round learns from, at most.
+        samples: K, answers a prompt.
+        updates: optimiser steps of a round; its groups are split among them.
+        refills: times that a round draws further prompts for groups that had to go.
+        temperature, top_p, max_new_tokens: how answers are drawn.
+        most_gap: mean difference in nats between the sampler's log-probabilities and the trainer's at which to stop.
+    """
+
+    prompts: int
+    samples: int
+    temperature: float
+    max_new_tokens: int
+    rounds: int = 0
+    updates: int = 1
+    refills: int = 1
+    top_p: float = 1.0
+    most_gap: float = 0.05
+
+    def __post_init__(self) -> None:
+        if self.samples < 2:
+            raise SettingsError(f"samples is {self.samples}; answers are compared within a group, which takes two")
+        for name in ("prompts", "updates", "max_new_tokens"):
+            if getattr(self, name) < 1:
+                raise SettingsError(f"{name} is {getattr(self, name)}; it must be at least 1")
+        if self.updates > self.prompts:
+            raise SettingsError(f"updates is {self.updates}, more than the {self.prompts} groups of a round; lower it")
+        if not (self.temperature > 0 and math.isfinite(self.temperature) and 0 < self.top_p <= 1):
+            raise SettingsError(
+                f"temperature is {self.temperature} and top_p {self.top_p}; answers of a group are drawn, so above 0"
+            )
+        if min(self.rounds, self.refills) < 0 or not self.most_gap > 0:
+            raise SettingsError("rounds and refills must be 0 or more, and most_gap above 0")
+
+
+def fit_fresh(
+    base: Weights,
+    prompts: Sequence[Prompt],
+    *,
+    method: Fresh,
+    loop: Loop,
+    exploring: Exploring,
+    rewarder: Rewarder,
+    work: Work | None = None,
+    track: Track | None = None,
+) -> Outcome:
+    """Train `base` on its own answers to the prompts, by what the rewarder finds them worth.
+
+    Args:
+        prompts: those that do not fit the context are dropped with a reason.
+        loop: `batch_rows` is not used: a batch is a round's groups over its updates.
+
+    Returns:
+        No rows; `kept` counts the prompts that were asked, `metrics` holds first and last rewards and the totals.
+
+    Raises:
+        DataError: no prompt is left.
+        WorkerError: nothing in a whole round has a reward.
+        ModelError: not finite, or the sampler and the trainer disagree by more than `most_gap`.
+    """
+    rounds = _Rounds(base, prompts, method, loop, exploring, rewarder, work)
+    try:
+        rounds.play(track)
+    except KeyboardInterrupt:
+        rounds.save()
+        raise
+    session = rounds.session
+    session.optimiser.finish()
+    weights = None
+    if work is not None:
+        if loop.lora_rank:
+            save_lora(session.model, Path(work.folder) / FOLDER, base=base.id)
+            merge_lora(session.model)
+        weights = save_model(session.model, Path(work.folder), tokenizer_from=Path(base.path))
+        session.progress.publish(Path(work.folder))
+    numbers = {**session.summary(), "notices": session.notices}
+    kept = len(prompts) - len(rounds.lost)
+    return Outcome(dropped=rounds.lost, taken=len(prompts), kept=kept, metrics=numbers, weights=weights)
+
+
+class _Rounds:
+    """One training on fresh answers under way."""
+
+    def __init__(
+        self, base: Weights, prompts: Sequence[Prompt], method: Fresh, loop: Loop, exploring: Exploring,
+        rewarder: Rewarder, work: Work | None,
+    ) -> None:  # fmt: skip
+        self.exploring, self.rewarder, self.work = exploring, rewarder, work
+        self.session, self.sampler = open_fresh(base, method=method, loop=loop, exploring=exploring, work=work)
+        self.prompts, self.lost = self._fitting(prompts)
+        self.rounds = exploring.rounds or -(-loop.epochs * len(self.prompts) // exploring.prompts)
+        # What the schedule is over, and what the loop of updates asks for.
+        self.session.batches = [[]] * (self.rounds * exploring.updates)
+        self.session.notices += [told for told in [starting_share(loop.ema, len(self.session.batches))] if told]
+        self.session.totals |= {"cursor": 0, "rounds": 0}
+        saved = self.session.progress.resume()
+        if saved is not None:
+            state, note = saved
+            self.session.optimiser.load(state)
+            self.session.step, self.session.totals = note["step"], note["totals"]
+
+    def _fitting(self, prompts: Sequence[Prompt]) -> tuple[list[Prompt], list[Dropped]]:
+        left, lost = [], []
+        for prompt in prompts:
+            why = self.sampler.fits(prompt, self.exploring.max_new_tokens)
+            if why:
+                lost.append(dropped(prompt, TOO_LONG, why))
+            else:
+                left.append(prompt)
+        if not left or len(lost) > self.session.loop.refuse_above * len(prompts):
+            said = f"; the first: {lost[0].detail}" if lost else ""
+            raise DataError(
+                f"{len(lost)} of {len(prompts)} prompts do not fit into the context with an answer{said}; lower "
+                "max_new_tokens, mend them, or raise refuse_above"
+            )
+        return left, lost
+
+    def save(self) -> None:
+        """A checkpoint, unless a round is under way: that one begins again from the checkpoint before it."""
+        self.session.save()
+
+    def play(self, track: Track | None) -> None:
+        """Go on from the last whole round to the end."""
+        session, done = self.session, self.session.totals["rounds"]
+        for number in range(done, self.rounds):
+            session.in_round = True
+            kept, books = self._explore(number)
+            told = books.told()
+            for batch in _split(kept, self.exploring.updates):
+                line = session.update(batch, told=told) if batch else session.skip(told)
+                if line.get("sampler_gap", 0.0) > self.exploring.most_gap:
+                    raise ModelError(
+                        f"round {number + 1}: the sampler and the trainer differ by {line['sampler_gap']:.3g} nats a "
+                        f"token in the mean, above most_gap ({self.exploring.most_gap:g}); compute in float32, or look "
+                        "why the two forward passes differ"
+                    )
+                if track is not None:
+                    track(line)
+            session.totals["rounds"] = number + 1
+            session.in_round = False
+            if number + 1 < self.rounds and session.progress.due(number + 1):
+                session.save()
+            if self.work is not None:
+                self.work.progress(number + 1, self.rounds, f"reward {told['reward']:.4g}")
+
+    def _explore(self, number: int) -> tuple[list[Example], Books]:
+        """The groups that round `number` learns from, as rows, with the log-probabilities that the loss compares."""
+        wanted, books, kept = self.exploring.prompts, Books(), []
+        for _ in range(1 + self.exploring.refills):
+            rewarded = self._ask(self._next(wanted - len(kept)), number, books.drawn)
+            kept += books.take(rewarded)
+            if len(kept) >= wanted:
+                break
+        if not books.rewards:
+            why, count = books.missing.most_common(1)[0]
+            raise WorkerError(
+                f"round {number + 1}: none of {books.answers} answers has a reward ({count} times: {why}); the same "
+                "command goes on from before this round"
+            )
+        examples = [example_of(one, number) for one in kept]
+        sampled = {e.id: _sampled(one) for e, one in zip(examples, kept, strict=True)}
+        session = self.session
+        session.method.explored(session.model, examples, sampled, session.place, again=self.exploring.updates > 1)
+        return examples, books
+
+    def _next(self, count: int) -> list[Prompt]:
+        """The next prompts of the endless order: each pass over all of them is shuffled by the seed."""
+        cursor, found = self.session.totals["cursor"], []
+        for place in range(cursor, cursor + count):
+            turn, index = divmod(place, len(self.prompts))
+            found.append(self.prompts[self._order(turn)[index]])
+        self.session.totals["cursor"] = cursor + count
+        return found
+
+    def _order(self, turn: int) -> list[int]:
+        if getattr(self, "_turn", None) != turn:
+            seed = self.session.loop.seed
+            keys = [(_key("prompts", seed, turn, prompt.id, place), place) for place, prompt in enumerate(self.prompts)]
+            self._turn, self._places = turn, [place for _, place in sorted(keys)]
+        return self._places
+
+    def _ask(self, prompts: Sequence[Prompt], number: int, before: int) -> list[Rewarded]:
+        how = self.exploring
+        sampling = Sampling(
+            temperature=how.temperature,
+            top_p=how.top_p,
+            max_new_tokens=how.max_new_tokens,
+            seed=self.session.loop.seed,
+        )
+        # A round may come round to a prompt again; its second group draws numbers of its own.
+        groups = self.sampler.draw(prompts, n=how.samples, sampling=sampling, number=number * 1_000_003 + before)
+        answers = [response for group in groups for response in group.responses]
+        rewards = self.rewarder.rewards({p.id: p for p in prompts}, answers, work=self.work)
+        if len(rewards) != len(answers):
+            raise WorkerError(f"{self.rewarder.name} gave {len(rewards)} rewards for {len(answers)} answers")
+        k = how.samples
+        return [Rewarded(group=group, rewards=tuple(rewards[i * k : (i + 1) * k])) for i, group in enumerate(groups)]
+
+
+def _sampled(one: Rewarded) -> torch.Tensor:
+    """[tokens of all answers] the sampler's log-probabilities."""
+    return torch.tensor([p for response in one.group.responses for p in response.logprobs], dtype=torch.float64)
+
+
+def _split(examples: Sequence[Example], parts: int) -> list[list[Example]]:
+    """Into `parts` batches that differ by one at most, in order; empty ones where there are too few."""
+    size, more = divmod(len(examples), parts)
+    bounds = [0]
+    for part in range(parts):
+        bounds.append(bounds[-1] + size + (part < more))
+    return [list(examples[a:b]) for a, b in pairwise(bounds)]
+
+
+def open_fresh(
+    base: Weights, *, method: Fresh, loop: Loop, exploring: Exploring, work: Work | None
+) -> tuple[Session, Sampler]:
+    """The model, its sampler and the optimiser; nothing is asked yet."""
+    from burnish.models import load_causal
+
+    chat = load_chat(Path(base.path), format=loop.format)
+    notices = check_template(chat)
+    model = load_causal(base, dtype=compute().dtype, device=compute().device)
+    own_memory(model)
+    if loop.lora_rank:
+        add_lora(model, rank=loop.lora_rank, alpha=loop.lora_alpha, seed=loop.seed)
+    notices += [notice for notice in (prepare(model), dropout_notice(model)) if notice]
+    scratch = Path(work.scratch) if work is not None else None
+    place = Place(
+        base=base,
+        stop_ids=tuple(chat.stop_ids),
+        pack_tokens=loop.pack_tokens,
+        seed=loop.seed,
+        dtype=compute().dtype,
+        device=compute().device,
+        scratch=scratch,
+    )
+    method.before(model, [], place)
+    session = Session(
+        model=model,
+        method=method,
+        loop=loop,
+        examples=[],
+        lost=[],
+        batches=[],
+        optimiser=Optimiser(model, weight_decay=loop.weight_decay, clip=loop.clip, beta2=loop.beta2, ema=loop.ema),
+        progress=Progress(scratch, checkpoint_steps=loop.checkpoint_steps, base=base),
+        place=place,
+        totals={"tokens": 0, "computed_tokens": 0},
+        notices=notices,
+        recompute=Recompute(model, group=loop.recompute) if loop.recompute else None,
+    )
+    return session, Sampler(model, chat, name=base.id)
