@@ -112,7 +112,7 @@ def planned_fresh(chosen: Rounds, name: str) -> tuple[Fresh, Loop, Exploring]:
 
 def train_fresh(
     base: Weights,
-    prompts: Sequence[Prompt],
+    rows: Sequence[Prompt],
     *,
     method: str,
     rewarder: Rewarder,
@@ -123,6 +123,7 @@ def train_fresh(
     """Step: train `base` on its own answers with a method of `FRESH`.
 
     Args:
+        rows: the prompts.
         rewarder: what an answer is worth.
         settings: fields of the method's settings class; what is not given has the default.
 
@@ -140,4 +141,4 @@ def train_fresh(
         raise ModelError(f"{base.path} is a {base.kind} model; {method} trains a causal one")
     built, loop, exploring = planned_fresh(FRESH[method].settings(**settings), method)
     how = {"method": built, "loop": loop, "exploring": exploring, "rewarder": rewarder}
-    return fit_fresh(base, prompts, **how, work=work, track=track)
+    return fit_fresh(base, rows, **how, work=work, track=track)
