@@ -110,8 +110,8 @@ def leave_one_out(rewards: Tensor, known: Tensor | None = None, *, tolerance: fl
     Args and raises as for `centred`.
     """
     found = _grouped(rewards, known, tolerance)
-    count = found.used.sum(1, keepdim=True)
-    return replace(found, values=found.values * (count / (count - 1).clamp(min=1)).to(found.values))
+    count = found.used.to(found.values).sum(1, keepdim=True)
+    return replace(found, values=found.values * count / (count - 1).clamp(min=1))
 
 
 def standardised(

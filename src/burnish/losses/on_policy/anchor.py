@@ -10,7 +10,7 @@ from torch import Tensor
 from burnish.errors import DataError, SettingsError
 from burnish.losses.segments import accumulator
 
-MU = 0.01  # WARP, arXiv:2406.16768 §4 and appendix; the text of one figure says 0.1 (spec §6.5)
+MU = 0.01  # WARP's runs (arXiv:2406.16768; spec M7); the text of one figure says 0.1 (spec §6.5)
 
 
 @torch.no_grad()

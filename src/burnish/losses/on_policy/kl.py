@@ -115,16 +115,33 @@ def top_k_kl(logits: Tensor, reference: Tensor, *, k: int = TOP) -> Tensor:
         k: tokens; more than V are V.
 
     Returns:
-        [...] nats, in at least float32.
+        [...] nats, in at least float32. `kl_on_ids` is the same for a reference of which only these tokens were kept.
 
     Raises:
         SettingsError: k is below 1.
     """
     if k < 1:
         raise SettingsError(f"k is {k}; the divergence needs at least one token of the reference, and two to see any")
-    # the choice of tokens is the reference's alone; softmax over the chosen logits is the renormalised distribution
-    ids = reference.detach().topk(min(k, reference.shape[-1]), dim=-1).indices
-    return full_kl(logits.gather(-1, ids), reference.gather(-1, ids))
+    kept, ids = reference.detach().topk(min(k, reference.shape[-1]), dim=-1)
+    return kl_on_ids(logits, ids, kept)
+
+
+def kl_on_ids(logits: Tensor, ids: Tensor, kept: Tensor) -> Tensor:
+    """KL(pi || pi_ref) at each token over some tokens of the reference, both models renormalised on them.
+
+    What a round keeps of its reference instead of whole rows of logits; see `top_k_kl`.
+
+    Args:
+        logits: [..., V] the policy's.
+        ids: [..., k] tokens, none twice in a row.
+        kept: [..., k] the reference's logits of them (or log-probabilities: a constant makes no difference); carries
+            no gradient.
+
+    Returns:
+        [...] nats, in at least float32.
+    """
+    # softmax over the chosen logits is the renormalised distribution
+    return full_kl(logits.gather(-1, ids), kept)
 
 
 def adapted_beta(beta: float, kl: float, *, target: float, horizon: float, responses: int, limit: float = 0.2) -> float:

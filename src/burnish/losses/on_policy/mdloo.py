@@ -27,7 +27,9 @@ def mdloo_loss(
     is >= 0. On the first update of a round rho = 1, and the gradient is RLOO's.
 
     The exact round is pi_{k+1} ~ pi_k exp(A_k / gamma), its fixed point pi_ref exp(r / beta) whatever gamma, and the
-    rounds converge iff gamma > beta / 2. ASSUMED: 4 to 8 responses, beta 0.01 to 0.1, gamma >= beta (undisclosed).
+    rounds converge iff gamma > beta / 2. A sample holds the answers that it contains: one that a round misses is held
+    by nothing, so the closer gamma is to beta / 2, the more samples it takes. ASSUMED (undisclosed): 4 to 8 responses,
+    beta 0.01 to 0.1, gamma >= beta.
 
     Args:
         sampled: this part's tokens; `old` is the policy at the start of the round.
@@ -49,7 +51,7 @@ def mdloo_loss(
     used = sampled.used_responses()
     gap = sampled.by_response(sampled.less(sampled.old))
     ratio = bounded_exp(gap)
-    policy = torch.where(used, -ratio * sampled.of_responses(advantages, "advantages"), 0.0)
+    policy = -ratio * sampled.of_responses(advantages, "advantages")
     divergence = torch.where(used, ratio * (gap - 1) + 1, 0.0)
     told = torch.where(used, ratio.detach(), 0.0)
     sums = {

@@ -88,7 +88,7 @@ def reinforce_loss(
     sums = {
         "policy": loss,
         "logprob": logprobs.sum(),
-        "advantage": torch.where(used, sampled.of_responses(advantages, "advantages"), 0.0).sum(),
+        "advantage": sampled.of_responses(advantages, "advantages").sum(),
         "responses": used.to(logprobs).sum(),
     }
     return loss / units, {name: value.detach() for name, value in sums.items()}

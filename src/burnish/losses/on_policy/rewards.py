@@ -65,8 +65,8 @@ def combined(
 
         r = sum_p c_p (r_p - mean r_p) / std r_p, over the responses of the batch whose part p is known
 
-    DeepSeek-V2 (arXiv:2405.04434 §4.2; spec yi_glm_gemma_deepseek_baichuan.md D7): helpful, safety and rule rewards; the
-    coefficients are unpublished. ASSUMED: each part standardised over the batch first (population), so that 1, 1, 1
+    DeepSeek-V2 (arXiv:2405.04434 §4.2; spec yi_glm_gemma_deepseek_baichuan.md D7): helpful, safety and rule rewards;
+    the coefficients are unpublished. ASSUMED: each part standardised over the batch first (population), so that 1, 1, 1
     weighs models of different scales alike; a part that does not vary adds 0. Without `standardise`, the plain sum.
 
     Args:

@@ -77,7 +77,7 @@ class SampledTokens:
         return self.of_responses(values, name)[self.response]
 
     def of_responses(self, values: Tensor, name: str) -> Tensor:
-        """[R] the same values, checked, in the type of the sums and without a gradient.
+        """[R] the same values, checked, in the type of the sums and without a gradient; 0 where not used.
 
         Raises:
             DataError: there is not one value for each response.
@@ -86,7 +86,8 @@ class SampledTokens:
             raise DataError(
                 f"{name} has the shape {list(values.shape)} for {self.responses_here} responses; give one for each"
             )
-        return values.detach().to(accumulator(self.logprobs.dtype))
+        wide = values.detach().to(accumulator(self.logprobs.dtype))
+        return wide if self.used is None else torch.where(self.used, wide, 0.0)
 
     def total(self, tokens: Tensor, *, over: Over) -> Tensor:
         """What this part adds to the batch's mean before it is divided by the batch's units.

@@ -10,6 +10,7 @@ from torch import Tensor
 
 from burnish.errors import ModelError, SettingsError
 from burnish.train.optim.average import Average
+from burnish.train.optim.online_merging import Merger, OnlineMerging
 
 SCHEDULES = ("cosine", "linear", "constant")
 FLOOR = 0.1  # the cosine ends at a tenth of the peak (ASSUMED, spec §6; Llama 3's schedule is not published)
@@ -62,12 +63,20 @@ class Optimiser:
         clip: float | None,
         beta2: float = BETAS[1],
         ema: float = 0.0,
+        merging: OnlineMerging | None = None,
+        base: Mapping[str, Tensor] | None = None,
     ) -> None:
         """Args:
         weight_decay: decoupled, per unit of learning rate.
         clip: largest global 2-norm of the gradient; None does not clip.
         beta2: decay of the second moment.
         ema: decay of the average of the weights; 0 keeps none.
+        merging: merges each step of AdamW with a pull away from `base`; None does not.
+        base: with `merging`, the weights by name that the model's own were tuned from.
+
+        Raises:
+            SettingsError: merging without a base.
+            ModelError: the base is not of this model.
         """
         self.clip = clip
         self.names: list[str] = []
@@ -86,6 +95,9 @@ class Optimiser:
         ]
         groups, betas = [g for g in groups if g["params"]], (BETAS[0], beta2)
         self.adam = torch.optim.AdamW(groups, lr=0.0, betas=betas, eps=EPSILON, fused=True)
+        if merging is not None and base is None:
+            raise SettingsError("online merging needs the base model that the starting weights were tuned from")
+        self.merger = None if merging is None else Merger(self.names, self.masters, base=base or {}, how=merging)
         self.average = Average(self.masters, decay=ema) if ema else None
 
     def gather(self) -> None:
@@ -109,6 +121,8 @@ class Optimiser:
         for group in self.adam.param_groups:
             group["lr"] = rate
         self.adam.step()
+        if self.merger is not None:
+            self.merger.update()
         for parameter, master in zip(self.parameters, self.masters, strict=True):
             if master is not parameter:
                 parameter.detach().copy_(master)
@@ -122,12 +136,14 @@ class Optimiser:
             parameter.grad = master.grad = None
 
     def state(self) -> dict[str, Tensor]:
-        """Masters, moments and the average by name; the parameters themselves are the masters' rounding."""
+        """Masters, moments, what merging needs and the average by name; the parameters are the masters' rounding."""
         found: dict[str, Tensor] = {}
         for name, master in zip(self.names, self.masters, strict=True):
             found[f"weight/{name}"] = master.detach()
             for key, value in self.adam.state.get(master, {}).items():
                 found[f"{key}/{name}"] = value
+        if self.merger is not None:
+            found |= self.merger.state()
         return found | ({} if self.average is None else self.average.state(self.names))
 
     def finish(self) -> None:
@@ -158,5 +174,7 @@ class Optimiser:
                 moments = {k: state[f"{k}/{name}"] for k in ("step", "exp_avg", "exp_avg_sq") if f"{k}/{name}" in state}
                 if moments:
                     self.adam.state[master] = {k: v.to(master.device, copy=True) for k, v in moments.items()}
+        if self.merger is not None:
+            self.merger.load(state)
         if self.average is not None:
             self.average.load(self.names, state)
