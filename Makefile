@@ -42,7 +42,7 @@ $(STAMP): constraints.txt pyproject.toml | $(VENV)/bin/python
 
 $(TEST_STAMP): $(STAMP)
 	@echo "== installing the test tools"
-	$(BIN)/python -m pip install --quiet --constraint constraints.txt peft pytest pytest-timeout hypothesis ruff
+	$(BIN)/python -m pip install --quiet --constraint constraints.txt peft math-verify pytest pytest-timeout hypothesis ruff
 	@touch $@
 
 clean: ## remove the virtual environment

@@ -149,6 +149,10 @@ class Conversation(Protocol):
 
     def ask(self, message: str, *, seconds: float = 5.0) -> str: ...
 
+    def interrupt(self) -> None:
+        """Ctrl-C: KeyboardInterrupt in the program, which may go on."""
+        ...
+
     def stop(self) -> Ran: ...
 
 

@@ -1,9 +1,11 @@
-"""Judging a file by a server or a reward model, and what a run asked of models: tokens, money, latency, refusals."""
+"""Verdicts on the rows of a file, by a checker, a server or a reward model; and what a run asked of models."""
 
 from __future__ import annotations
 
 import json
 import sys
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated, Any
@@ -164,6 +166,161 @@ def judge(
         return
     print("\n".join(_told(chosen.name, metrics)))
     print(f"{len(rows):,} rows, {len(judged):,} verdicts -> {out}", file=sys.stderr)
+
+
+def verify(
+    kind: Annotated[
+        str, typer.Argument(help="A checker (math, constraints, code, tools, ...), or auto: each row's own.")
+    ],
+    *,
+    data: Annotated[
+        Path, typer.Option(help="Rows: prompt, response; or prompt, completion(s); or messages; or sampled.")
+    ],
+    out: Annotated[Path | None, typer.Option(help="JSONL of the rows with verdict, reward and reason.")] = None,
+    reference: Annotated[
+        str, typer.Option(help="Column of what the checker compares with, or several, comma-separated, as one object.")
+    ] = "",
+    prompts: Annotated[Path | None, typer.Option(help="File of prompts, for rows that `burnish sample` wrote.")] = None,
+    prefix: Annotated[str, typer.Option(help="Before the names of the verdict's columns, such as math_.")] = "",
+    workers: Annotated[int, typer.Option(help="Processes that share the work. 0: automatic.")] = 0,
+    unsafe_execution: Annotated[
+        bool,
+        typer.Option("--unsafe-execution", help="Run model-written code with your own rights where nothing isolates."),
+    ] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
+) -> None:
+    """Rewards without a model: a verdict on every response of a file, and a table of results by type.
+
+    Rows that cannot be read, or whose answer cannot be checked, are kept with the reason and no number. With --out
+    verdicts are kept as they come: a killed run goes on when the same command is given again.
+
+    \b
+    burnish verify math --data answers.jsonl --reference gold --out verdicts.jsonl
+    burnish verify auto --data samples.jsonl --prompts prompts.jsonl --workers 8
+    burnish verify constraints --data ifeval.jsonl --reference instruction_id_list,kwargs
+    """
+    from burnish.cli.verbs import _write
+    from burnish.records import AnsweredRow, write_jsonl
+    from burnish.runs.compute import cores
+    from burnish.verify.rewards import AUTO, verify_rows
+
+    checkers = _checkers([kind] if kind != AUTO else [], unsafe_execution)
+    rows = _answers(data, reference, prompts)
+    if kind == AUTO:
+        checkers = _checkers({row.prompt.checker for row in rows if isinstance(row, AnsweredRow)}, unsafe_execution)
+    told = [kind, reference, prefix, *(f"{name} {checker!r}" for name, checker in sorted(checkers.items()))]
+    with _kept_beside(out, told, [data, *([prompts] if prompts else [])]) as work:
+        found = verify_rows(rows, kind, checkers=checkers, prefix=prefix, workers=workers or cores(), work=work)
+        if out:
+            _write(out, write_jsonl, (json.loads(json.dumps(row, default=str)) for row in found.rows))
+    lines = [_with_interval(line) for line in found.table]
+    if as_json:
+        totals = {"rows": len(rows), "bad": found.bad, "types": lines}
+        print(json.dumps({"data": str(data), "out": str(out) if out else None, "kind": kind, **totals}))
+        return
+    print("\n".join(_table([_verified(line) for line in lines])))
+    print(f"{len(rows):,} rows, {found.bad:,} unreadable" + (f" -> {out}" if out else ""), file=sys.stderr)
+
+
+def _checkers(names: Iterable[str], unsafe: bool) -> dict[str, Any]:
+    """All checkers, the microworld's among them where one is named; with --unsafe-execution those that run code may do
+    so without isolation where there is none."""
+    from burnish.verify import CHECKERS
+    from burnish.verify.rewards import with_executor
+
+    found = dict(CHECKERS)
+    if any(name not in found for name in names):
+        from burnish.microworld import checkers
+
+        found |= checkers()
+    if unsafe and any(hasattr(checker, "executor") for checker in found.values()):
+        from burnish.verify.sandbox import find_executor
+
+        executor = find_executor(unsafe=True)
+        found = {name: with_executor(checker, executor) for name, checker in found.items()}
+    return found
+
+
+def _answers(data: Path, reference: str, prompts: Path | None) -> list[Any]:
+    """The rows of a file, with the reference from the columns named.
+
+    Raises:
+        DataError: no such file; no row has the column.
+    """
+    from dataclasses import replace
+
+    from burnish.errors import DataError
+    from burnish.records import AnsweredRow, read_prompts, walk_answered
+
+    known = {prompt.id: prompt for prompt in read_prompts(prompts).rows} if prompts else {}
+    rows = list(walk_answered(data, known))
+    names = [name.strip() for name in reference.split(",") if name.strip()]
+    if not names:
+        return rows
+    have = list(dict.fromkeys(name for row in rows for name in row.columns or {}))
+    if lost := next((name for name in names if name not in have), ""):
+        raise DataError(f"{data} has no column {lost!r} for --reference; it has {', '.join(have)}")
+    for place, row in enumerate(rows):
+        if isinstance(row, AnsweredRow):
+            held = [row.columns.get(name) for name in names]
+            value = held[0] if len(names) == 1 else dict(zip(names, held, strict=True))
+            text = "" if value is None else value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
+            rows[place] = replace(row, prompt=replace(row.prompt, reference=text, id=""))
+    return rows
+
+
+@contextmanager
+def _kept_beside(out: Path | None, told: list[str], files: list[Path]) -> Iterator[Any]:
+    """`Work` whose journal stands beside the result until that is there; a temporary one without a result."""
+    from hashlib import file_digest
+
+    from burnish import __version__
+    from burnish.cli.console import bar
+    from burnish.cli.verbs import _check_place, _working
+    from burnish.errors import RunError
+    from burnish.records import content_id
+    from burnish.runs.storage import remove
+    from burnish.runs.work import StepWork
+
+    with bar("verify") as say:
+        if out is None:
+            with _working(report=say) as work:
+                yield work
+            return
+        _check_place(out.parent)
+        if out.is_dir():
+            raise RunError(f"{out} is a folder; name a file with --out")
+        digests = []
+        for path in files:
+            with path.open("rb") as held:
+                digests.append(file_digest(held, "sha256").hexdigest())
+        place = out.with_name(out.name + ".work")
+        if place.exists() and not (place / "work.json").exists():
+            raise RunError(f"{place} is in the way of what is kept meanwhile; move it, or choose another --out")
+        work = StepWork(place, content_id([__version__, *told, *digests]), say)
+        try:
+            yield work
+        finally:
+            work.close()
+        remove(work.place)
+
+
+def _with_interval(line: Any) -> dict[str, Any]:
+    from burnish.judge.intervals import wilson
+
+    scored = line.correct + line.wrong
+    low, high = wilson(line.correct, scored)
+    return {**asdict(line), "value": line.correct / scored if scored else None, "low": low, "high": high}
+
+
+def _verified(line: dict[str, Any]) -> dict[str, str]:
+    none = line["value"] is None
+    return {
+        "": " ".join(part for part in (line["by"], line["name"]) if part),
+        **{name: f"{line[name]:,}" for name in ("n", "correct", "wrong", "unscored")},
+        "right": "-" if none else f"{100 * line['value']:.1f} %",
+        "95 %": "-" if none else f"[{100 * line['low']:.1f}, {100 * line['high']:.1f}]",
+    }
 
 
 def first_requests(judge: Any, rows: list[Any], prefix: str = "") -> list[Any]:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import Any
 
 from burnish.cli.interrupts import check
@@ -121,3 +123,14 @@ class Console(Listener):
         self._tell_reuse()
         if not self.done:
             self.rich.print("everything was there already; nothing was computed", markup=False)
+
+
+@contextmanager
+def bar(name: str) -> Iterator[Callable[[int, int, str], None]]:
+    """A bar for one verb by itself, which is gone when the block ends; nothing without a terminal."""
+    console = Console()
+    console.started(name, "new")
+    try:
+        yield lambda done, total, note: console.progress(name, done, total, note)
+    finally:
+        console._end(name)

@@ -14,7 +14,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
-RESUMES = ("run", "train")  # verbs that go on where they stopped
+RESUMES = ("run", "train", "verify")  # verbs that go on where they stopped; verify where it writes a file
 
 _came: list[int] = []
 
@@ -65,7 +65,7 @@ def interrupted() -> None:
     workers = sys.modules.get("burnish.runs.workers")  # not imported here: the interrupt may have struck inside it
     if hasattr(workers, "stop_workers"):
         workers.stop_workers()
-    if sys.argv[1:2] and sys.argv[1] in RESUMES:
+    if sys.argv[1:2] and sys.argv[1] in RESUMES and (sys.argv[1] != "verify" or "--out" in sys.argv):
         line = shlex.join(["burnish", *sys.argv[1:]])
         print(f"\nburnish: interrupted; everything finished is saved. Go on with:\n  {line}", file=sys.stderr)
     else:

@@ -223,7 +223,7 @@ def _check_place(folder: Path) -> None:
 
 
 @contextmanager
-def _working(beside: Path | None = None, kept: Path | None = None) -> Iterator[Any]:
+def _working(beside: Path | None = None, *, kept: Path | None = None, report: Any = None) -> Iterator[Any]:
     """The `Work` of a single verb: progress on stderr, and a folder beside the result that goes with it.
 
     `kept` is the store of what it asks of servers, which stays, unless nothing came back.
@@ -237,7 +237,7 @@ def _working(beside: Path | None = None, kept: Path | None = None) -> Iterator[A
     _check_place(parent)
     with disk_errors(parent):
         place = Path(tempfile.mkdtemp(prefix=".burnish-", dir=parent))
-    work = StepWork(place, "verb", _say)
+    work = StepWork(place, "verb", report or _say)
     work.requests = kept or work.requests
     try:
         yield work

@@ -2,7 +2,8 @@
 
 Comes in: log-probabilities of trained tokens or scores of responses, what belongs to which row, and the units of the
 **whole optimiser batch**. Goes out: a scalar whose sum over any split of the batch into packs and micro-batches is the
-batch's loss, and detached sums for the metrics. Called by `train`; never touches a model.
+batch's loss, and detached sums for the metrics. Called by `train`; never touches a model. Objectives over fresh samples
+are in `on_policy`.
 """
 
 from burnish.losses.attributes import (

@@ -4,7 +4,7 @@ Comes in: files of prompts, demonstrations and preferences. Goes out: frozen row
 library and pyarrow only.
 """
 
-from burnish.records.answered import AnsweredRow, answered_row, read_answered
+from burnish.records.answered import AnsweredRow, UnreadRow, answered_row, read_answered, walk_answered
 from burnish.records.any_rows import read_rows
 from burnish.records.conventions import ReadResult, read_demonstrations, read_documents, read_preferences, read_prompts
 from burnish.records.nouns import (
@@ -53,6 +53,7 @@ __all__ = [
     "Sampling",
     "Score",
     "Step",
+    "UnreadRow",
     "Weights",
     "answered_row",
     "content_id",
@@ -69,6 +70,7 @@ __all__ = [
     "read_prompts",
     "read_rows",
     "schema",
+    "walk_answered",
     "weights_in",
     "write_jsonl",
     "write_parquet",

@@ -5,13 +5,17 @@ chosen, rejected                          `chosen`, `rejected` (and `edited`)
 prompt, completions: a list               `1`, `2` and so on
 any other row with an answer              `answer`
 (prompt and completion, messages, conversations, instruction, question and answer)
+
+Rows of `Response`, as `burnish sample` writes them, hold no more than the id of their prompt: `walk_answered` takes the
+prompts.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, fields
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 from burnish.errors import DataError
@@ -20,6 +24,12 @@ from burnish.records.dialogues import CONVENTIONS, Dialogue, Row, Unfit
 from burnish.records.nouns import Demonstration, Message, Preference, Prompt, Response, plain
 from burnish.records.table import from_plain
 
+_OWN = {
+    "prompt",
+    "messages",
+    "token_ids",
+    "finish",
+}  # what tells a row of Response from a dialogue with a prompt column
 _DIALOGUES = ("GSM8K", "prompt-completion", "HelpSteer", "messages", "ShareGPT", "Alpaca")
 
 
@@ -32,28 +42,74 @@ class AnsweredRow:
     answers: dict[str, Response]
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class UnreadRow:
+    """A row of a file that is no prompt with an answer.
+
+    Args:
+        place: the file and the line or row.
+        columns: as they stand; None where the line is no JSON object, and then `text` is all there is.
+    """
+
+    place: str
+    reason: str
+    columns: Row | None
+    text: str
+
+
 def read_answered(path: str | Path) -> list[AnsweredRow]:
     """The rows of a file, in their order and none left out. Ids depend on what a row says, not on where it stands.
 
     Raises:
         DataError: no such file, no row, or a row without a prompt or an answer, with its line.
     """
-    path = Path(path)
     rows = []
+    for row in walk_answered(path):
+        if isinstance(row, UnreadRow):
+            raise DataError(f"{row.place}: {row.reason}")
+        rows.append(row)
+    return rows
+
+
+def walk_answered(
+    path: str | Path, prompts: Mapping[str, Prompt] = MappingProxyType({})
+) -> Iterator[AnsweredRow | UnreadRow]:
+    """The rows of a file one by one, those that cannot be read with the reason.
+
+    Args:
+        prompts: by id; rows of `Response` (`burnish sample --out`) name their prompt by it.
+
+    Raises:
+        DataError: no such file, or no row.
+    """
+    path, empty = Path(path), True
     try:
-        for number, row, _ in raw_rows(path):
+        for number, row, text in raw_rows(path):
+            empty = False
+            columns = None if isinstance(row, str) else row
             try:
-                if isinstance(row, str):
-                    raise Unfit(row)
-                rows.append(_answered(row))
+                if columns is None:
+                    raise Unfit(str(row))
+                yield _sampled(columns, prompts) if set(columns) >= _OWN else _answered(columns)
             except (Unfit, DataError) as unfit:
-                raise DataError(f"{path}:{number}: {unfit}") from None
+                yield UnreadRow(place=f"{path}:{number}", reason=str(unfit), columns=columns, text=text)
     except (OSError, EOFError) as error:
         reason = "does not exist" if isinstance(error, FileNotFoundError) else f"cannot be read: {error}"
         raise DataError(f"{path} {reason}; give the path of a .jsonl, .json or .parquet file") from error
-    if not rows:
+    if empty:
         raise DataError(f"{path} is empty; it must hold at least one row")
-    return rows
+
+
+def _sampled(row: Row, prompts: Mapping[str, Prompt]) -> AnsweredRow:
+    """A row of `Response`, with whatever columns beside its own."""
+    names = {field.name for field in fields(Response)}
+    response = from_plain(Response, {name: value for name, value in row.items() if name in names})
+    if response.prompt not in prompts:
+        raise Unfit(
+            f"the row is a sampled answer to the prompt {response.prompt}, which is not among those given; give the "
+            "file of prompts that it was sampled from (--prompts)"
+        )
+    return AnsweredRow(columns=row, prompt=prompts[response.prompt], answers={"answer": response})
 
 
 def answered_row(prompt: Prompt, response: Response) -> Row:

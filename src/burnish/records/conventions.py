@@ -35,7 +35,7 @@ from pathlib import Path
 from typing import Any
 
 from burnish.errors import DataError
-from burnish.records.dialogues import CONVENTIONS, HELPSTEER, Dialogue, Row, Unfit, document_text, misspelt
+from burnish.records.dialogues import CONVENTIONS, HELPSTEER, Dialogue, Row, Unfit, as_text, document_text, misspelt
 from burnish.records.nouns import (
     GRADES,
     STRENGTHS,
@@ -247,7 +247,9 @@ def prompt_of(found: Dialogue, source: str) -> Prompt:
         raise Unfit("the dialogue holds no user message that waits for an answer")
     if not found.context[-1].content.strip():
         raise Unfit("the last user message is blank; write it or delete the row")
-    named = {name: str(row[name]) for name in ("ability", "checker", "reference", "task", "language") if row.get(name)}
+    named = {
+        name: as_text(row[name]) for name in ("ability", "checker", "reference", "task", "language") if row.get(name)
+    }
     tags = row.get("tags") or ()
     if not isinstance(tags, (list, tuple)):
         raise Unfit("tags must be a list")

@@ -24,6 +24,9 @@ ROLE = {
 }
 
 
+_HALF = re.compile("[\ud800-\udfff]")
+
+
 class Unfit(Exception):
     """One row is not what its convention asks for; the message says what is wrong and the fix."""
 
@@ -45,9 +48,14 @@ def _text(value: Any, what: str) -> str:
         value = "".join(str(part.get("text", "")) for part in value)
     if not isinstance(value, str):
         raise Unfit(f"{what} is a {type(value).__name__}; it must be text")
-    if any("\ud800" <= character <= "\udfff" for character in value):
+    if _HALF.search(value):
         raise Unfit(f"{what} holds half of a surrogate pair, which is no text; mend the row")
     return value
+
+
+def as_text(value: Any) -> str:
+    """A column as text: what is a list or an object there (a checker's reference) as JSON."""
+    return json.dumps(value, ensure_ascii=False) if isinstance(value, (list, dict)) else str(value)
 
 
 def _message(item: Any) -> Message:

@@ -129,6 +129,11 @@ def read_parquet(path: Path, cls: type[Noun] | None = None) -> list[Noun]:
 
 def write_jsonl(rows: Iterable[Any], path: Path) -> None:
     """One JSON object a line, UTF-8."""
-    with open(path, "w", encoding="utf-8") as out:
+    with open(path, "wb") as out:
         for row in rows:
-            out.write(json.dumps(plain(row), ensure_ascii=False) + "\n")
+            held = plain(row)
+            try:
+                line = json.dumps(held, ensure_ascii=False).encode()
+            except UnicodeEncodeError:  # half of a surrogate pair is no text in UTF-8, and can be written as an escape
+                line = json.dumps(held).encode()
+            out.write(line + b"\n")

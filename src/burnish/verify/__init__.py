@@ -1,6 +1,12 @@
 """Rewards that need no model. In: a prompt with its reference and a response. Out: a verdict, or *unscored* and why.
 
-`math` compares final numbers, `constraints` counts, `expression` runs a small safe subset of Python within limits.
+math           final answers of any shape                    language       what an answer is written in
+constraints    countable instructions, IFEval's among them   repetition     whether it repeats itself
+code           unit tests, in the sandbox                    refusal        whether it declines
+tools          function calls                                format         schemas, JSON, markdown
+
+`sandbox` is the only place that starts foreign code; `expression` walks a small safe subset of Python in this process;
+`step_rollouts` labels reasoning steps; `rewards` has a function for each checker, and the rows of a file.
 Called by annotate, evaluate, curate and the recipes through `protocols.Checker`; imports nothing heavy.
 """
 
@@ -10,11 +16,21 @@ import difflib
 
 from burnish.errors import SettingsError
 from burnish.protocols import Checker
+from burnish.verify import constraints, format, language, refusal, repetition
+from burnish.verify.code import CodeChecker
 from burnish.verify.constraints import CONSTRAINTS, Constraint, ConstraintsChecker, check_constraint
 from burnish.verify.expression import ExpressionError, call_function, evaluate
 from burnish.verify.math import MathChecker, final_number
+from burnish.verify.tools import ToolsChecker
 
-CHECKERS: dict[str, Checker] = {checker.name: checker for checker in (MathChecker(), ConstraintsChecker())}
+CHECKERS: dict[str, Checker] = {
+    **{checker.name: checker for checker in (MathChecker(), CodeChecker(), ToolsChecker())},
+    **constraints.CHECKERS,
+    **format.CHECKERS,
+    **language.CHECKERS,
+    **refusal.CHECKERS,
+    **repetition.CHECKERS,
+}
 
 
 def get_checker(name: str) -> Checker:
@@ -32,10 +48,12 @@ def get_checker(name: str) -> Checker:
 __all__ = [
     "CHECKERS",
     "CONSTRAINTS",
+    "CodeChecker",
     "Constraint",
     "ConstraintsChecker",
     "ExpressionError",
     "MathChecker",
+    "ToolsChecker",
     "call_function",
     "check_constraint",
     "evaluate",

@@ -1,4 +1,4 @@
-"""The final number of an answer, and the checker that compares it with the gold one.
+"""The final number of an answer.
 
 The conventions read here are those of GSM8K (`#### 72`, Cobbe et al. 2021, arXiv 2110.14168 §2), of MATH
 (`\\boxed{72}`, Hendrycks et al. 2021, arXiv 2103.03874 §2) and of plain prose ("the answer is 72").
@@ -8,14 +8,12 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
-from dataclasses import dataclass
 from fractions import Fraction
-
-from burnish.protocols import Verdict
-from burnish.records import Prompt, Response
 
 # Longer runs of digits are noise, not answers; the bound also keeps `int` away from CPython's 4,300-digit limit.
 MAX_DIGITS = 400  # ASSUMED
+TAIL = 2_000  # ASSUMED: characters at the end that are searched first
+STATEMENTS = 50  # ASSUMED: statements of an answer that are looked at, from the last one back
 STATEMENT = 200  # ASSUMED: characters after "the answer is" in which its number must stand
 
 # Full-width digits, typographic minus signs and thin spaces become their plain forms before anything is matched.
@@ -32,18 +30,19 @@ _PLAIN = str.maketrans(
     }
 )
 
-_INTEGER = r"[0-9]{1,3}(?:(?:,|\{,\}|\\,|\\!,?)[0-9]{3})+(?![0-9])|[0-9]+"
+# Possessive quantifiers and the look-behind keep the scan linear: a run of digits is tried once, from its start.
+_INTEGER = r"(?<![0-9])(?:[0-9]{1,3}(?:(?:,|\{,\}|\\,|\\!,?)[0-9]{3})++(?![0-9])|[0-9]++)"
 _NUMBER = re.compile(
     rf"""
     (?P<sign>(?<![\w)\]}}%.])[-+])?
     (?:\\?[$€£¥₹]\s?|(?:USD|EUR|GBP)\s?)?
     (?P<sign_after>(?<=[$€£¥₹\s])-)?
     (?:
-        \\[dt]?frac\s*\{{\s*(?P<top>-?[0-9]+)\s*\}}\s*\{{\s*(?P<bottom>[0-9]+)\s*\}}
-      | (?<![A-WYZa-wyz_/])(?:(?P<mixed>[0-9]+)[ ](?=[0-9]+/[0-9]))?
-        (?P<over>[0-9]+)\s?/\s?(?P<under>[0-9]+)(?![0-9]|[.,/][0-9])
-      | (?<![A-WYZa-wyz_])(?P<whole>{_INTEGER})(?P<decimals>\.[0-9]+)?(?!(?:st|nd|rd|th)\b)
-      | (?<![0-9A-Za-z_])(?P<point>\.[0-9]+)
+        \\[dt]?frac\s*+\{{\s*+(?P<top>-?[0-9]++)\s*+\}}\s*+\{{\s*+(?P<bottom>[0-9]++)\s*+\}}
+      | (?<![A-WYZa-wyz_/0-9])(?:(?P<mixed>[0-9]++)[ ](?=[0-9]++/[0-9]))?
+        (?P<over>[0-9]++)\s?/\s?(?P<under>[0-9]++)(?![.,/][0-9])
+      | (?<![A-WYZa-wyz_])(?P<whole>{_INTEGER})(?P<decimals>\.[0-9]++)?(?!(?:st|nd|rd|th)\b)
+      | (?<![0-9A-Za-z_])(?P<point>\.[0-9]++)
     )
     """,
     re.VERBOSE,
@@ -51,13 +50,14 @@ _NUMBER = re.compile(
 # A level-four heading ("#### Step 1", "#### 2. Add") is no answer: the number must follow the marker at once and
 # must not be a list number.
 _HASHES = re.compile(r"####[^\S\n]*(?P<rest>[-+*\\$€£¥₹.0-9][^\n]*)")
-_LIST_NUMBER = re.compile(r"[0-9]+[.):]\s+\S")
-_BOXED = re.compile(r"\\(?:boxed|fbox)\s*\{")
+_LIST_NUMBER = re.compile(r"[0-9]++[.):]\s++\S")
+_BOXED = re.compile(r"\\(?:boxed|fbox)\s*+\{")
 _ANSWER = re.compile(
-    r"(?:answer|antwort|réponse|respuesta|risposta|resposta|答案|\bA)[*_\s]*"
+    r"(?:answer|antwort|réponse|respuesta|risposta|resposta|答案|\bA)[*_\s]*+"
     r"(?:(?:is|are|ist|est|es|è|é|是|为)\b|是|为|:|=)",
     re.IGNORECASE,
 )
+_NO_NUMBER = re.compile(r"[^0-9.,]\s")
 _SENTENCE_END = re.compile(r"[.;!?。！？](?:\s|$)")
 
 
@@ -84,9 +84,17 @@ def _numbers(text: str) -> Iterator[Fraction]:
             yield value
 
 
-def _stated(text: str) -> Fraction | None:
-    """The number a short statement states: the first one after its last equals sign, else the first one."""
-    return next(_numbers(text.rpartition("=")[2]), None)
+def stated_number(text: str) -> Fraction | None:
+    """The number that a short statement states: the first one after its last equals sign, else the first one."""
+    return next(_numbers(text.translate(_PLAIN).rpartition("=")[2]), None)
+
+
+def _last(text: str) -> Fraction | None:
+    for match in reversed(list(_NUMBER.finditer(text))):
+        value = _fraction(match)
+        if value is not None:
+            return value
+    return None
 
 
 def _braced(text: str, start: int) -> str:
@@ -100,13 +108,13 @@ def _braced(text: str, start: int) -> str:
 
 def _marked(text: str) -> Iterator[str]:
     """Statements of a final answer, the most explicit convention first, within one convention the last one first."""
-    for match in reversed(list(_HASHES.finditer(text))):
+    for match in reversed(list(_HASHES.finditer(text))[-STATEMENTS:]):
         if not _LIST_NUMBER.match(match["rest"]):
             yield match["rest"]
     boxes = [match.end() for match in _BOXED.finditer(text)]
     if boxes:
         yield _braced(text, boxes[-1])
-    for end in reversed([match.end() for match in _ANSWER.finditer(text)]):
+    for end in reversed([match.end() for match in _ANSWER.finditer(text)][-STATEMENTS:]):
         line = text[end : end + STATEMENT].partition("\n")[0]
         yield _SENTENCE_END.split(line, maxsplit=1)[0]
 
@@ -122,37 +130,13 @@ def final_number(text: str) -> Fraction | None:
     """
     text = text.translate(_PLAIN)
     for statement in _marked(text):
-        value = _stated(statement)
+        value = stated_number(statement)
         if value is not None:
             return value
-    last = None
-    for value in _numbers(text):
-        last = value
-    return last
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class MathChecker:
-    """Right when the final number of the answer equals the one of `Prompt.reference`, exactly.
-
-    An answer without any number is wrong, not unscored: silence must not raise an accuracy. A reference without a
-    number is unscored.
-    """
-
-    name: str = "math"
-
-    def check(self, prompt: Prompt, response: Response) -> Verdict:
-        gold = final_number(prompt.reference)
-        if gold is None:
-            return Verdict(correct=None, reason=f"the reference {prompt.reference[:40]!r} holds no number")
-        given = final_number(response.text)
-        if given is None:
-            return Verdict(correct=False, reason="the answer holds no number")
-        if given != gold:
-            return Verdict(correct=False, reason=f"{_short(given)} is not {_short(gold)}")
-        return Verdict(correct=True, reason=f"{_short(given)} is right")
-
-
-def _short(value: Fraction) -> str:
-    text = str(value)
-    return text if len(text) <= 24 else text[:20] + "..."
+    if len(text) > TAIL:  # most answers end with their number: look there first, from a place that cuts none
+        tail = text[-TAIL:]
+        cut = _NO_NUMBER.search(tail)
+        found = _last(tail[cut.end() if cut else 0 :])
+        if found is not None:
+            return found
+    return _last(text)

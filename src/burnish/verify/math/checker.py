@@ -1,0 +1,207 @@
+"""The checker that a prompt names `math`: a worked answer against a reference, as a verdict."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from burnish.protocols import Verdict
+from burnish.records import Prompt, Response
+from burnish.verify.math.equality.values import Rules, last_place
+from burnish.verify.math.equivalent import equivalent
+from burnish.verify.math.extract import choice, closing, marked, statements
+from burnish.verify.math.numbers import final_number, stated_number
+from burnish.verify.math.reading.forms import read
+from burnish.verify.math.reading.shapes import Text, Value
+from burnish.verify.math.reading.tokens import plain
+from burnish.verify.math.result import MathResult
+from burnish.verify.math.symbolic import SECONDS
+
+_LETTERS = re.compile(r"[A-J](?:\s*+,?\s*+[A-J])*+")
+_MISSING = frozenset(("none", "null", "nan", "n/a", "na", "unknown", "?"))  # how files write an absent answer
+_PLAIN = re.compile(r"\s*+[-+]?[0-9][0-9,]*+(?:\.[0-9]++)?\s*+")
+_COMMAND = re.compile(r"\\[A-Za-z]")
+
+
+@dataclass(frozen=True, slots=True)
+class Gold:
+    """A reference, read: the accepted answers, and the options of a multiple choice."""
+
+    answers: tuple[str, ...]
+    options: Mapping[str, str] = field(default_factory=dict)
+
+
+def read_reference(reference: str) -> Gold | str:
+    """A reference as accepted answers, or what is wrong with it.
+
+    It is a plain answer (`72`, `\\frac{3}{4}`, `x = 2`, `B`), a worked solution that states one, or JSON: a list of
+    accepted answers (`["1/2", "0.5"]`), or `{"answer": "B", "options": {"A": "3", "B": "4"}}`, or `{"answers": [...]}`.
+    """
+    text = reference.strip()
+    if text.startswith(('{"', '["', '{ "')):
+        try:
+            held = json.loads(text)
+        except ValueError:
+            return Gold((text,))
+        return _from_json(held)
+    if text.lower() in _MISSING:
+        return f"the reference {text!r} holds no number and no other answer"
+    for readings in marked(text):  # a worked solution stands for the answer that it states
+        return Gold((readings[0].strip(),))
+    return Gold((text,)) if text else "the reference is empty"
+
+
+def _from_json(held: object) -> Gold | str:
+    fix = 'the reference must be {"answer": "..."}, {"answers": ["..."]} or a list of texts'
+    options: Mapping[str, str] = {}
+    answers: object = held
+    if isinstance(held, dict):
+        answers = held.get("answers", [held["answer"]] if "answer" in held else None)
+        options = held.get("options", {})
+        if isinstance(options, list):
+            options = dict(zip("ABCDEFGHIJ", options))
+        if not isinstance(options, dict) or not all(isinstance(value, str) for value in options.values()):
+            return f"{fix}; its options are texts by letter"
+    if not isinstance(answers, list) or not answers or not all(isinstance(one, str | int | float) for one in answers):
+        return fix
+    return Gold(tuple(str(one) for one in answers), options)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MathChecker:
+    """Right when the answer that a response states equals the one of `Prompt.reference`.
+
+    An answer without anything in it is wrong, not unscored: silence must not raise an accuracy. One that states
+    something that nothing here can read is unscored, and so is every answer to a reference that cannot be read.
+
+    Args:
+        relative: numbers within this share of the gold one are right (0.01 for physics answers); 0 for none.
+        symbolically: ask math-verify, in processes of its own, for what the exact paths leave open.
+        seconds: that math-verify may take for one comparison.
+    """
+
+    name: str = "math"
+    relative: float = 0.0
+    symbolically: bool = True
+    seconds: float = SECONDS
+
+    def check(self, prompt: Prompt, response: Response) -> Verdict:
+        return _verdict(self.compare(response.text, prompt.reference))
+
+    def compare(self, text: str, reference: str) -> MathResult:
+        """What a worked answer is against a reference. `different` with an empty `given` when it states nothing."""
+        gold = read_reference(reference)
+        if isinstance(gold, str):
+            return MathResult(kind="unparsable", why=gold, given="", gold=reference[:80])
+        found = [self._one(text, answer, gold.options) for answer in gold.answers]
+        for kind in ("equal", "unparsable"):
+            for result in found:
+                if result.kind == kind:
+                    return result
+        return found[0]
+
+    def _equivalent(self, given: str, gold: str) -> MathResult:
+        rules = Rules(relative=self.relative)
+        return equivalent(given, gold, rules=rules, symbolically=self.symbolically, seconds=self.seconds)
+
+    def _one(self, text: str, gold: str, options: Mapping[str, str]) -> MathResult:
+        if _LETTERS.fullmatch(gold):
+            found = self._choice(text, gold, options)
+            if found is not None:
+                return found
+        number = _number_of(gold)
+        return self._number(text, gold, number) if number else self._expression(text, gold)
+
+    def _choice(self, text: str, gold: str, options: Mapping[str, str]) -> MathResult | None:
+        letters = "".join(re.findall("[A-J]", gold))
+        given = choice(text)
+        if given is not None:
+            equal = given == letters
+            if not equal and len(given) == len(letters) == 1 and given in options and letters in options:
+                # Two options may hold one value: the rows of AQuA do.
+                equal = equivalent(options[given], options[letters], symbolically=False).kind == "equal"
+            return MathResult(kind="equal" if equal else "different", why="choice", given=given, gold=letters)
+        if letters in options:  # the value instead of its letter
+            return self._one(text, options[letters], {}) if options[letters].strip() else None
+        if not text.strip():
+            return MathResult(kind="different", why="the answer is empty", given="", gold=letters)
+        return None
+
+    def _number(self, text: str, gold: str, shown: str) -> MathResult:
+        """A gold number: the first statement that gives a value decides, else the last number of the text."""
+        for readings in (*marked(text), (closing(text) or "",)):
+            if not readings[0]:
+                continue
+            statement = readings[0]
+            if _PLAIN.fullmatch(statement):
+                return self._equivalent(statement, gold)
+            form = read(statement.strip())
+            if not isinstance(form, Text):
+                return self._equivalent(statement, gold)
+            if form.math and _COMMAND.search(statement):
+                result = self._equivalent(statement, gold)
+                if result.kind != "unparsable" or stated_number(plain(statement)) is None:
+                    return result
+            value = stated_number(statement)
+            if value is not None:
+                return self._equivalent(str(value), gold)
+        value = final_number(text)
+        if value is None:
+            return MathResult(kind="different", why="the answer holds no number", given="", gold=shown)
+        return self._equivalent(str(value), gold)
+
+    def _expression(self, text: str, gold: str) -> MathResult:
+        """Any other gold answer: the first statement that can be read decides."""
+        wanted = read(gold)
+        unread: MathResult | None = None
+        for readings in statements(text):
+            results = [self._equivalent(reading, gold) for reading in readings if reading.strip(" .。")]
+            for result in results:
+                if result.kind == "equal":
+                    return result
+            shapes = [read(result.given) for result in results]
+            decided = [
+                result
+                for result, shape in zip(results, shapes)
+                if result.kind == "different" and (isinstance(wanted, Text) or not isinstance(shape, Text))
+            ]
+            if decided:
+                return decided[0]
+            unread = unread or next((result for result in results if result.kind == "unparsable"), None)
+        if unread is not None:
+            return unread
+        why = "the answer is empty" if not text.strip() else "the answer states no value"
+        return MathResult(kind="different", why=why, given="", gold=gold)
+
+
+def _number_of(gold: str) -> str:
+    """A short form of a gold answer that is one number (with or without unit and decoration), else an empty text."""
+    form = read(gold)
+    if (
+        isinstance(form, Value)
+        and not form.others
+        and (form.tree[0] == "num" or last_place(form.tree) or _simple(form))
+    ):
+        return gold
+    return ""
+
+
+def _simple(form: Value) -> bool:
+    tree = form.tree[1] if form.tree[0] in ("neg", "pct") else form.tree
+    return tree[0] == "num" or (tree[0] == "div" and tree[1][0] == tree[2][0] == "num")
+
+
+def _verdict(result: MathResult) -> Verdict:
+    given, gold = _short(result.given), _short(result.gold)
+    if result.kind == "equal":
+        return Verdict(correct=True, reason=f"{given} is right")
+    if result.kind == "unparsable":
+        return Verdict(correct=None, reason=f"{given or 'the answer'} against {gold or 'the reference'}: {result.why}")
+    return Verdict(correct=False, reason=f"{given} is not {gold}" if given else result.why)
+
+
+def _short(text: str) -> str:
+    text = " ".join(text.split())
+    return text if len(text) <= 40 else text[:36] + "..."
