@@ -90,7 +90,7 @@ def train(
         raise SettingsError(f"there is no method {method!r}; {nearest(method, known)}")
     settings = override(known[method].settings(), set_)
     if show:
-        print_settings(method, settings, getattr(known[method], "iterations", 1))
+        print_settings(method, settings, getattr(known[method], "iterations", None))
         return
     for name, given in (("--model", model), ("--data", data)):
         if not given:
@@ -197,8 +197,8 @@ def reader_of(method: str) -> Callable[..., Any]:
     return readers.get(METHODS[method].noun, read_preferences)
 
 
-def print_settings(method: str, settings: Any, iterations: int) -> None:
-    """A line a setting: name, value, source."""
+def print_settings(method: str, settings: Any, iterations: int | None) -> None:
+    """A line a setting: name, value, source. `iterations` is None for a method that knows none."""
     from burnish.cli.workers import described
 
     print(f"{method}: {type(settings).__doc__}\n")
@@ -206,7 +206,8 @@ def print_settings(method: str, settings: Any, iterations: int) -> None:
         value = ",".join(map(str, told["value"])) or "none" if isinstance(told["value"], tuple) else told["value"]
         shown = str(value).lower() if isinstance(value, bool) or value is None else str(value)
         print(f"{name:<20}{shown:<14} {told['source']}")
-    print(f"\n--iterations        {iterations:<14} trainings, each from and against the result of the one before")
+    if iterations is not None:
+        print(f"\n--iterations        {iterations:<14} trainings, each from and against the result of the one before")
 
 
 def finish(folder: Path, final: Path, method: str, as_json: bool, *, told: bool) -> None:
@@ -215,6 +216,7 @@ def finish(folder: Path, final: Path, method: str, as_json: bool, *, told: bool)
     from burnish.cli.running import as_object
     from burnish.report import write_report
     from burnish.runs import RunView
+    from burnish.train.on_policy import FRESH
 
     view = RunView(folder)
     page = folder / "report.html"
@@ -227,7 +229,8 @@ def finish(folder: Path, final: Path, method: str, as_json: bool, *, told: bool)
     steps, rows = last.note["metrics"].get("steps", 0), last.note["counts"]["kept"]
     if steps < FEW_STEPS:
         few = f"only {steps} update{'s'[: steps != 1]} on {rows} rows"
-        print(f"{few}: lower batch_rows or raise epochs (--set) if that was not meant", file=sys.stderr)
+        more = "raise rounds" if method in FRESH else "lower batch_rows or raise epochs"
+        print(f"{few}: {more} (--set) if that was not meant", file=sys.stderr)
     if as_json:
         print(json.dumps(as_object(view, f"train {method}", final, page), ensure_ascii=False))
     print(f"report  {page}", file=to)

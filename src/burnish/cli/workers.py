@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any
@@ -338,6 +339,8 @@ def rewarder_of(specs: list[str], prompts: list[Any]) -> Any:
     from burnish.train.on_policy import WeightedReward
 
     parts = [_weighted(spec, prompts) for spec in specs]
+    if not any(weight for weight, _ in parts):
+        raise SettingsError("--reward: every reward has the weight 0, so no answer is better than another")
     if len(parts) == 1 and parts[0][0] == 1.0:
         return parts[0][1]
     return WeightedReward(parts=tuple(parts))
@@ -354,14 +357,18 @@ def _weighted(spec: str, prompts: list[Any]) -> tuple[float, Any]:
     try:
         weight = float(share) if mark else 1.0
     except ValueError:
-        raise SettingsError(f"--reward {spec}: the weight after * is no number") from None
+        weight = math.nan
+    if not math.isfinite(weight):
+        raise SettingsError(f"--reward {spec}: the weight after * is no number")
     word = word if mark else spec
     if asker := server_of(word, Asked()):
         return weight, JudgeReward(judge=Quality(asker=asker))
     if (Path(word) / "config.json").exists() or (Path(word) / "run.json").exists():
         return weight, JudgeReward(judge=RewardModel(weights=policy_weights(word)), name="reward_model")
     if ".py:" in word:
-        return weight, FunctionReward.of(word)
+        function = FunctionReward.of(word)
+        _ = function.function  # a file that cannot be loaded is refused before anything is sampled
+        return weight, function
     checkers = {**CHECKERS, **microworld.checkers()}
     if word != "checker" and word not in checkers:
         raise SettingsError(
@@ -370,4 +377,11 @@ def _weighted(spec: str, prompts: list[Any]) -> tuple[float, Any]:
         )
     if not any(prompt.reference for prompt in prompts):
         raise SettingsError(f"--reward {word} needs reference answers, and none of the {len(prompts)} prompts has one")
-    return weight, CheckerReward(checkers=checkers, default="" if word == "checker" else word, name=word)
+    named = ({prompt.checker for prompt in prompts} | {word}) & set(checkers)
+    if not named:
+        raise SettingsError(
+            f"--reward checker asks the checker that a prompt names, and none of the {len(prompts)} prompts names one "
+            "that there is; give the checker's own name, such as --reward math"
+        )
+    found = {name: checkers[name] for name in sorted(named)}
+    return weight, CheckerReward(checkers=found, default="" if word == "checker" else word, name=word)

@@ -142,7 +142,12 @@ class Session:
     recompute: Recompute | None = None
     step: int = 0
     updating: bool = False
-    in_round: bool = False
+    round_steps: int = 1
+
+    @property
+    def in_round(self) -> bool:
+        """Whether a round on fresh answers has been updated on and is not over (`totals` counts those that are)."""
+        return "rounds" in self.totals and self.totals["rounds"] * self.round_steps != self.step
 
     def update(self, batch: list[Example], *, told: Mapping[str, float] | None = None) -> dict[str, Any]:
         """One optimiser step on a batch; what it has to tell, with what else is `told` of the batch.
@@ -205,7 +210,10 @@ class Session:
         }
 
     def save(self) -> None:
-        """Write a checkpoint of the state after `step` updates, unless they are in the middle of a round."""
+        """Write a checkpoint of the state after `step` updates, unless they are in the middle of a round.
+
+        A round that is broken off begins again: its answers belong to the weights before its first update.
+        """
         if not self.in_round:
             self.progress.save(self.step, self.optimiser.state(), self.totals)
 
@@ -339,7 +347,8 @@ def _not_finite(session: Session, batch: list[Example], loss: float, norm: float
         if broken
         else "lower lr, set clip, or look at these rows"
     )
+    before = "the last checkpoint, before this round" if session.in_round else "before it"
     return (
         f"training step {session.step + 1} of {len(session.batches)} has loss {loss} and gradient norm {norm} on rows "
-        f"{ids}; {cause}. This step updated nothing, and the same command goes on from before it"
+        f"{ids}; {cause}. This step updated nothing, and the same command goes on from {before}"
     )

@@ -76,7 +76,7 @@ class Books:
         mean = statistics.fmean
         numbers = {
             "reward": mean(self.rewards) if self.rewards else float("nan"),
-            "reward_std": statistics.pstdev(self.rewards) if self.rewards else float("nan"),
+            "rewards_std": statistics.pstdev(self.rewards) if self.rewards else float("nan"),
             "answer_tokens": mean(self.lengths) if self.lengths else 0.0,
             "cut_short": self.cut_short / max(1, self.answers),
             "groups": float(self.drawn),
@@ -87,7 +87,7 @@ class Books:
         return numbers | {f"reward_{name}": mean(values) for name, values in self.parts.items()}
 
 
-def example_of(one: Rewarded, number: int) -> Example:
+def example_of(one: Rewarded) -> Example:
     """A group as a row of a pack: the prompt once, every drawn token of every answer trained.
 
     Its `values` are the rewards, NaN where one is missing. The ids are those that were drawn; nothing is tokenised
@@ -96,7 +96,7 @@ def example_of(one: Rewarded, number: int) -> Example:
     responses = tuple(response.token_ids for response in one.group.responses)
     tokens = sum(map(len, responses))
     return Example(
-        id=f"{number} {one.group.prompt.id}",
+        id=f"{one.group.place} {one.group.prompt.id}",
         row=Row(prompt=one.group.ids, responses=responses),
         trained=np.ones(tokens, dtype=bool),
         formatting=np.zeros(tokens, dtype=bool),

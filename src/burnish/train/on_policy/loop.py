@@ -3,12 +3,13 @@
     prompts of the round -> K answers each (rollout) -> rewards -> groups without a difference go, others come in
         -> reference and old log-probabilities, once -> updates: packs, loss, AdamW (train.session)
 
-A checkpoint is written between rounds. A round that was killed begins again with the same weights and the same random
+A checkpoint is written between rounds. A round that was killed begins again with the same weights, prompts and random
 numbers, so it draws the same answers; what its rewards cost is in the request store.
 """
 
 from __future__ import annotations
 
+import json
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -18,17 +19,17 @@ from pathlib import Path
 import torch
 
 from burnish.chat import load_chat
-from burnish.errors import DataError, ModelError, SettingsError, WorkerError
+from burnish.errors import BurnishError, ChatError, DataError, ModelError, SettingsError, WorkerError
 from burnish.models import prepare, save_model
 from burnish.protocols import Work
-from burnish.records import Dropped, Prompt, Sampling, Weights, dropped
+from burnish.records import Dropped, Prompt, Response, Sampling, Weights, dropped
 from burnish.runs import Outcome, compute
-from burnish.train.batch import Example, _key
+from burnish.train.batch import MALFORMED, TOO_LONG, Example, epoch_order
 from burnish.train.checkpoint import Progress
 from burnish.train.objectives import Place
 from burnish.train.on_policy.groups import Books, Rewarded, example_of
 from burnish.train.on_policy.objective import Fresh
-from burnish.train.on_policy.rewards import Rewarder
+from burnish.train.on_policy.rewards import Reward, Rewarder
 from burnish.train.on_policy.rollout import Sampler
 from burnish.train.optim import Optimiser
 from burnish.train.optim.adapters import FOLDER, add_lora, merge_lora, save_lora
@@ -37,7 +38,7 @@ from burnish.train.optim.recompute import Recompute
 from burnish.train.session import Loop, Session, check_template, dropout_notice, own_memory
 from burnish.train.tracking import Track
 
-TOO_LONG = "longer than the context"
+SUMMED = ("groups", "groups_flat", "groups_missing", "rewards_missing")  # of the rounds, in the step's numbers
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -94,22 +95,23 @@ def fit_fresh(
     """Train `base` on its own answers to the prompts, by what the rewarder finds them worth.
 
     Args:
-        prompts: those that do not fit the context are dropped with a reason.
+        prompts: those that do not fit the context with an answer, or the chat format, are dropped with a reason.
         loop: `batch_rows` is not used: a batch is a round's groups over its updates.
 
     Returns:
-        No rows; `kept` counts the prompts that were asked, `metrics` holds first and last rewards and the totals.
+        No rows; `kept` counts the prompts that can be asked, `metrics` holds first and last rewards and the totals.
 
     Raises:
-        DataError: no prompt is left.
-        WorkerError: nothing in a whole round has a reward.
+        DataError: no prompt is left, or more than `refuse_above` of them were dropped.
+        WorkerError: nothing in a whole round has a reward, or a rewarder gives something else than rewards.
         ModelError: not finite, or the sampler and the trainer disagree by more than `most_gap`.
+        In each case the state is that before the round, or before an earlier one if updates were made in this.
     """
     rounds = _Rounds(base, prompts, method, loop, exploring, rewarder, work)
     try:
         rounds.play(track)
-    except KeyboardInterrupt:
-        rounds.save()
+    except (KeyboardInterrupt, BurnishError):
+        rounds.session.save_if_whole()
         raise
     session = rounds.session
     session.optimiser.finish()
@@ -120,7 +122,7 @@ def fit_fresh(
             merge_lora(session.model)
         weights = save_model(session.model, Path(work.folder), tokenizer_from=Path(base.path))
         session.progress.publish(Path(work.folder))
-    numbers = {**session.summary(), "notices": session.notices}
+    numbers = {**session.summary(), **_over_rounds(session), "notices": session.notices}
     kept = len(prompts) - len(rounds.lost)
     return Outcome(dropped=rounds.lost, taken=len(prompts), kept=kept, metrics=numbers, weights=weights)
 
@@ -133,11 +135,12 @@ class _Rounds:
         rewarder: Rewarder, work: Work | None,
     ) -> None:  # fmt: skip
         self.exploring, self.rewarder, self.work = exploring, rewarder, work
+        self.cursor, self.turn, self.order = 0, -1, list[int]()
         self.session, self.sampler = open_fresh(base, method=method, loop=loop, exploring=exploring, work=work)
         self.prompts, self.lost = self._fitting(prompts)
         self.rounds = exploring.rounds or -(-loop.epochs * len(self.prompts) // exploring.prompts)
         # What the schedule is over, and what the loop of updates asks for.
-        self.session.batches = [[]] * (self.rounds * exploring.updates)
+        self.session.batches, self.session.round_steps = [[]] * (self.rounds * exploring.updates), exploring.updates
         self.session.notices += [told for told in [starting_share(loop.ema, len(self.session.batches))] if told]
         self.session.totals |= {"cursor": 0, "rounds": 0}
         saved = self.session.progress.resume()
@@ -148,32 +151,32 @@ class _Rounds:
 
     def _fitting(self, prompts: Sequence[Prompt]) -> tuple[list[Prompt], list[Dropped]]:
         left, lost = [], []
+        loop = self.session.loop
         for prompt in prompts:
-            why = self.sampler.fits(prompt, self.exploring.max_new_tokens)
+            try:
+                why, reason = self.sampler.fits(prompt, self.exploring.max_new_tokens, most=loop.max_length), TOO_LONG
+            except ChatError as error:
+                why, reason = str(error), MALFORMED
             if why:
-                lost.append(dropped(prompt, TOO_LONG, why))
+                lost.append(dropped(prompt, reason, why))
             else:
                 left.append(prompt)
-        if not left or len(lost) > self.session.loop.refuse_above * len(prompts):
-            said = f"; the first: {lost[0].detail}" if lost else ""
+        if not left or len(lost) > loop.refuse_above * len(prompts):
+            said = f"; the first: {lost[0].reason} ({lost[0].detail}), prompt {lost[0].parents[0]}" if lost else ""
             raise DataError(
-                f"{len(lost)} of {len(prompts)} prompts do not fit into the context with an answer{said}; lower "
-                "max_new_tokens, mend them, or raise refuse_above"
+                f"{len(lost)} of {len(prompts)} prompts were dropped, and {len(left)} are left{said}. Lower "
+                "max_new_tokens if they are long, mend them, or raise refuse_above"
             )
         return left, lost
-
-    def save(self) -> None:
-        """A checkpoint, unless a round is under way: that one begins again from the checkpoint before it."""
-        self.session.save()
 
     def play(self, track: Track | None) -> None:
         """Go on from the last whole round to the end."""
         session, done = self.session, self.session.totals["rounds"]
         for number in range(done, self.rounds):
-            session.in_round = True
-            kept, books = self._explore(number)
+            self.cursor = session.totals["cursor"]
+            batches, books = self._explore(number)
             told = books.told()
-            for batch in _split(kept, self.exploring.updates):
+            for batch in batches:
                 line = session.update(batch, told=told) if batch else session.skip(told)
                 if line.get("sampler_gap", 0.0) > self.exploring.most_gap:
                     raise ModelError(
@@ -183,19 +186,18 @@ class _Rounds:
                     )
                 if track is not None:
                     track(line)
-            session.totals["rounds"] = number + 1
-            session.in_round = False
+            # in one assignment, so that an interrupt finds both or neither
+            session.totals = {**session.totals, "rounds": number + 1, "cursor": self.cursor}
             if number + 1 < self.rounds and session.progress.due(number + 1):
                 session.save()
             if self.work is not None:
                 self.work.progress(number + 1, self.rounds, f"reward {told['reward']:.4g}")
 
-    def _explore(self, number: int) -> tuple[list[Example], Books]:
-        """The groups that round `number` learns from, as rows, with the log-probabilities that the loss compares."""
+    def _explore(self, number: int) -> tuple[list[list[Example]], Books]:
+        """Batches of the groups that round `number` learns from, when all that the loss compares with is measured."""
         wanted, books, kept = self.exploring.prompts, Books(), []
         for _ in range(1 + self.exploring.refills):
-            rewarded = self._ask(self._next(wanted - len(kept)), number, books.drawn)
-            kept += books.take(rewarded)
+            kept += books.take(self._ask(wanted - len(kept), number))
             if len(kept) >= wanted:
                 break
         if not books.rewards:
@@ -204,44 +206,56 @@ class _Rounds:
                 f"round {number + 1}: none of {books.answers} answers has a reward ({count} times: {why}); the same "
                 "command goes on from before this round"
             )
-        examples = [example_of(one, number) for one in kept]
+        examples = [example_of(one) for one in kept]
         sampled = {e.id: _sampled(one) for e, one in zip(examples, kept, strict=True)}
-        session = self.session
-        session.method.explored(session.model, examples, sampled, session.place, again=self.exploring.updates > 1)
-        return examples, books
+        batches = _split(examples, self.exploring.updates)
+        self.session.method.explored(self.session.model, batches, sampled, self.session.place)
+        return batches, books
 
     def _next(self, count: int) -> list[Prompt]:
         """The next prompts of the endless order: each pass over all of them is shuffled by the seed."""
-        cursor, found = self.session.totals["cursor"], []
-        for place in range(cursor, cursor + count):
+        found = []
+        for place in range(self.cursor, self.cursor + count):
             turn, index = divmod(place, len(self.prompts))
-            found.append(self.prompts[self._order(turn)[index]])
-        self.session.totals["cursor"] = cursor + count
+            if self.turn != turn:
+                self.turn, self.order = turn, epoch_order(self.prompts, seed=self.session.loop.seed, epoch=turn)
+            found.append(self.prompts[self.order[index]])
         return found
 
-    def _order(self, turn: int) -> list[int]:
-        if getattr(self, "_turn", None) != turn:
-            seed = self.session.loop.seed
-            keys = [(_key("prompts", seed, turn, prompt.id, place), place) for place, prompt in enumerate(self.prompts)]
-            self._turn, self._places = turn, [place for _, place in sorted(keys)]
-        return self._places
-
-    def _ask(self, prompts: Sequence[Prompt], number: int, before: int) -> list[Rewarded]:
-        how = self.exploring
+    def _ask(self, count: int, number: int) -> list[Rewarded]:
+        """Answers to the next `count` prompts, with their rewards."""
+        how, prompts = self.exploring, self._next(count)
         sampling = Sampling(
             temperature=how.temperature,
             top_p=how.top_p,
             max_new_tokens=how.max_new_tokens,
             seed=self.session.loop.seed,
         )
-        # A round may come round to a prompt again; its second group draws numbers of its own.
-        groups = self.sampler.draw(prompts, n=how.samples, sampling=sampling, number=number * 1_000_003 + before)
+        groups = self.sampler.draw(prompts, n=how.samples, sampling=sampling, first=self.cursor, number=number)
+        self.cursor += count
         answers = [response for group in groups for response in group.responses]
-        rewards = self.rewarder.rewards({p.id: p for p in prompts}, answers, work=self.work)
-        if len(rewards) != len(answers):
-            raise WorkerError(f"{self.rewarder.name} gave {len(rewards)} rewards for {len(answers)} answers")
+        rewards = list(self.rewarder.rewards({p.id: p for p in prompts}, answers, work=self.work))
+        _check_rewards(self.rewarder.name, rewards, answers)
         k = how.samples
         return [Rewarded(group=group, rewards=tuple(rewards[i * k : (i + 1) * k])) for i, group in enumerate(groups)]
+
+
+def _check_rewards(name: str, rewards: Sequence[Reward], answers: Sequence[Response]) -> None:
+    if len(rewards) != len(answers):
+        raise WorkerError(f"{name} gave {len(rewards)} rewards for {len(answers)} answers; it must give one each")
+    for reward, answer in zip(rewards, answers, strict=True):
+        if reward.value is not None and not math.isfinite(reward.value):
+            raise WorkerError(
+                f"{name} gave the reward {reward.value} to answer {answer.index + 1} of prompt {answer.prompt}; give a "
+                "finite number, or None where there is none"
+            )
+
+
+def _over_rounds(session: Session) -> dict[str, float]:
+    """The first reward and the last, and sums over all rounds; each update of a round tells the round's numbers."""
+    rounds = [json.loads(line) for line in session.progress.lines[:: session.round_steps]]
+    told = {f"all_{name}": sum(one[name] for one in rounds) for name in SUMMED}
+    return {"first_reward": rounds[0]["reward"], "reward": rounds[-1]["reward"], **told}
 
 
 def _sampled(one: Rewarded) -> torch.Tensor:

@@ -5,15 +5,17 @@ The comment of a line is the source of its default: a report's section, ASSUMED 
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, fields
 from typing import Any
 
 from burnish.errors import ModelError, SettingsError
+from burnish.losses.on_policy import Clip
 from burnish.protocols import Work
 from burnish.records import Prompt, Weights
 from burnish.runs import Outcome, nearest
-from burnish.train.methods.settings import Optimisation
+from burnish.train.methods.settings import Descent
 from burnish.train.on_policy.loop import Exploring, fit_fresh
 from burnish.train.on_policy.objective import Fresh, Grpo, Mdloo, Rloo
 from burnish.train.on_policy.rewards import Rewarder
@@ -22,7 +24,7 @@ from burnish.train.tracking import Track
 
 
 @dataclass(frozen=True, kw_only=True)
-class Rounds(Optimisation):
+class Rounds(Descent):
     """What every method on fresh answers has."""
 
     lr: float = 1e-6  # DeepSeekMath (arXiv:2402.03300 §4.2); DeepSeek-V2 publishes none
@@ -37,6 +39,10 @@ class Rounds(Optimisation):
     top_p: float = 1.0  # ASSUMED
     max_new_tokens: int = 1024  # DeepSeekMath §4.2: the length of answers
     most_gap: float = 0.05  # plumbing: nats between sampler and trainer at which to stop
+
+    def __post_init__(self) -> None:
+        if not getattr(self, "beta", 0.0) >= 0:
+            raise SettingsError(f"beta is {self.beta}; it must be 0 or more")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -65,7 +71,7 @@ class MdlooSettings(Rounds):
     """Mirror descent with leave-one-out advantages (AFM, arXiv:2407.21075)."""
 
     samples: int = 8  # ASSUMED: undisclosed
-    updates: int = 4  # ASSUMED: several passes a round, undisclosed
+    updates: int = 4  # ASSUMED: undisclosed
     beta: float = 0.05  # ASSUMED: undisclosed; of the divergence from the reference, inside the reward
     gamma: float = 0.1  # ASSUMED: undisclosed; of the divergence from the start of the round, above beta / 2
 
@@ -103,9 +109,14 @@ def planned_fresh(chosen: Rounds, name: str) -> tuple[Fresh, Loop, Exploring]:
     for setting, words in told.items():
         if getattr(chosen, setting, words[0]) not in words:
             raise SettingsError(f"{setting} is {getattr(chosen, setting)!r}; choose one of {', '.join(words)}")
-    if getattr(chosen, "gamma", 1.0) <= 0 or chosen.beta < 0:
-        raise SettingsError("beta must be 0 or more, and gamma above 0")
-    loop = Loop(**{f.name: getattr(chosen, f.name) for f in fields(Optimisation)})
+    gamma = getattr(chosen, "gamma", math.inf)
+    if not gamma > chosen.beta / 2:
+        raise SettingsError(f"gamma is {gamma}; above beta / 2 ({chosen.beta / 2:g}) the rounds converge, below not")
+    if name == "rloo" and not 0 <= chosen.ratio_clip <= 1:
+        raise SettingsError(f"ratio_clip is {chosen.ratio_clip}; it is how far a ratio counts from 1, from 0 to 1")
+    if name == "grpo":
+        Clip(low=chosen.clip_low, high=chosen.clip_high)  # refuses what bounds nothing
+    loop = Loop(batch_rows=chosen.prompts, **{f.name: getattr(chosen, f.name) for f in fields(Descent)})
     exploring = Exploring(**{f.name: getattr(chosen, f.name) for f in fields(Exploring)})
     return built, loop, exploring
 

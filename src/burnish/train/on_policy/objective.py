@@ -30,6 +30,7 @@ from burnish.models import build_pack, load_causal, token_logprobs
 from burnish.records import Weights
 from burnish.train.batch import Example, packs
 from burnish.train.objectives.method import Method, Part, Place, trained_logprobs
+from burnish.train.session import own_memory
 
 
 @dataclass(slots=True, kw_only=True)
@@ -53,23 +54,26 @@ class Fresh(Method):
         weights = self.reference or place.base
         if self.beta and self.frozen is None:
             self.frozen = load_causal(weights, dtype=place.dtype, device=place.device).requires_grad_(False)
+            own_memory(self.frozen)  # as the policy's, so that equal weights have equal roundings
 
     def explored(
-        self, model: nn.Module, examples: Sequence[Example], sampled: Mapping[str, Tensor], place: Place, *, again: bool
+        self, model: nn.Module, batches: Sequence[Sequence[Example]], sampled: Mapping[str, Tensor], place: Place
     ) -> None:
         """Measure the answers of a round before its first update.
 
         Args:
+            batches: of the updates to come. The policy is measured in the packs that it is updated in, so that the
+                ratios of the first one are 1 and not almost 1.
             sampled: the sampler's log-probabilities by example.
-            again: the round has several updates, so that the policy at its start has to be kept.
         """
-        self.known = {e.id: {"sampler": sampled[e.id]} for e in examples}
-        if again or self.penalises:
-            self._measure("old", model, examples, place)
-        if self.frozen is not None:
-            self._measure("reference", self.frozen, examples, place)
-        for example in examples:
-            self._compare(example)
+        self.known = {e.id: {"sampler": sampled[e.id]} for batch in batches for e in batch}
+        for batch in batches:
+            if len(batches) > 1 or (self.penalises and self.beta):
+                self._measure("old", model, batch, place)
+            if self.frozen is not None:
+                self._measure("reference", self.frozen, batch, place)
+            for example in batch:
+                self._compare(example)
 
     def _measure(self, name: str, model: nn.Module, examples: Sequence[Example], place: Place) -> None:
         with torch.no_grad():
@@ -89,7 +93,7 @@ class Fresh(Method):
             )
             divergence = sequence_kl(known["old"], known["reference"], owner, responses_here=len(example.row.responses))
             rewards = penalised(rewards, divergence[None], beta=self.beta)
-        found = self.advantages(rewards.nan_to_num(), there)
+        found = self.advantages(torch.where(there, rewards, 0.0), there)
         known["advantages"], known["used"] = found.values[0], found.used[0]
 
     penalises = False  # the divergence from the reference is in the reward
@@ -115,7 +119,8 @@ class Fresh(Method):
         reference = self._joined("reference", examples, logprobs.detach()) if self.frozen is not None else None
         loss, sums = self.loss(tokens, advantages, reference, units)
         here = logprobs.detach().double()
-        gap = (here - self._joined("sampler", examples, here)).abs()
+        # At the weights that drew them: what later updates of a round have changed is no disagreement.
+        gap = (tokens.old.double() - self._joined("sampler", examples, here)).abs()
         told = {"sampler_gap": gap.sum(), "tokens_here": gap.new_tensor(float(gap.numel())), "logprob": here.sum()}
         if reference is not None:
             told["reference_gap"] = (here - reference.double()).sum()
@@ -198,10 +203,10 @@ class Rloo(Fresh):
     penalises = True
 
     def explored(
-        self, model: nn.Module, examples: Sequence[Example], sampled: Mapping[str, Tensor], place: Place, *, again: bool
+        self, model: nn.Module, batches: Sequence[Sequence[Example]], sampled: Mapping[str, Tensor], place: Place
     ) -> None:
-        self.again = again
-        Fresh.explored(self, model, examples, sampled, place, again=again)
+        self.again = len(batches) > 1
+        Fresh.explored(self, model, batches, sampled, place)
 
     def advantages(self, rewards: Tensor, there: Tensor) -> Any:
         return leave_one_out(rewards, there)

@@ -6,11 +6,12 @@ A reward that nobody gave is *missing*: it has a reason, it is counted, and it i
 from __future__ import annotations
 
 import importlib.util
+import inspect
 import math
+import queue
 import statistics
+import threading
 from collections.abc import Callable, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
-from concurrent.futures import TimeoutError as Late
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -92,15 +93,17 @@ class JudgeReward:
 
 @dataclass(frozen=True, kw_only=True)
 class FunctionReward:
-    """A Python function of the user's, in TRL's form: `f(prompts, completions, **columns)` gives a list of numbers.
+    """A Python function of the user's, in TRL's form: `f(prompts=, completions=, **columns)` gives a list of numbers.
 
-    `prompts` and `completions` are texts, `columns` lists of `reference`, `ability`, `checker`; None is missing. It is
+    `prompts` and `completions` are texts, `completion_ids` lists of token ids, and `reference`, `ability`, `checker`
+    lists of what the prompts hold; a function is given those that it has a parameter for. None is missing. It is
     trusted code: it runs in this process, in a thread.
 
     Args:
         spec: `file.py:function`; where it is, not what.
         content: of the file and the name, which is what it is; `FunctionReward.of` fills it in.
-        seconds: for one call; then all its rewards are missing.
+        seconds: for one call; then all its rewards are missing. A thread cannot be ended: a function that hangs goes
+            on hanging in it, and keeps nobody from leaving.
     """
 
     spec: str = field(metadata={"runtime": True})
@@ -150,18 +153,34 @@ class FunctionReward:
                 finite numbers and None.
         """
         asked = [prompts[response.prompt] for response in responses]
-        columns = {name: [getattr(prompt, name) for prompt in asked] for name in ("reference", "ability", "checker")}
-        texts = [prompt.messages[-1].content for prompt in asked]
-        pool = ThreadPoolExecutor(1, thread_name_prefix="reward")
+        columns: dict[str, list[Any]] = {
+            "prompts": [prompt.messages[-1].content for prompt in asked],
+            "completions": [response.text for response in responses],
+            "completion_ids": [list(response.token_ids) for response in responses],
+        }
+        columns |= {name: [getattr(prompt, name) for prompt in asked] for name in ("reference", "ability", "checker")}
+        given, why = self._call(_wanted(self.function, columns))
+        if why:
+            return [Reward(value=None, why=why)] * len(responses)
+        values = self._whole(given, len(responses))
+        return [self._checked(value, response) for value, response in zip(values, responses, strict=True)]
+
+    def _call(self, columns: Mapping[str, Any]) -> tuple[Any, str]:
+        """What the function gives, or why it gives nothing."""
+        function, box = self.function, queue.SimpleQueue()
+
+        def work() -> None:
+            try:
+                box.put((function(**columns), ""))
+            except BaseException as error:  # whatever it raises, exit() too, is no reward
+                box.put((None, f"{self.spec} raised {type(error).__name__}: {error}"))
+
+        # A daemon: the end of the process does not wait for a function that hangs, as a pool's threads would.
+        threading.Thread(target=work, name="reward", daemon=True).start()
         try:
-            given = pool.submit(self.function, texts, [r.text for r in responses], **columns).result(self.seconds)
-        except Late:
-            return [Reward(value=None, why=f"{self.spec} took more than {self.seconds:g} s")] * len(responses)
-        except Exception as error:
-            return [Reward(value=None, why=f"{self.spec} raised {type(error).__name__}: {error}")] * len(responses)
-        finally:
-            pool.shutdown(wait=False, cancel_futures=True)
-        return [self._checked(value) for value in self._whole(given, len(responses))]
+            return box.get(timeout=self.seconds)
+        except queue.Empty:
+            return None, f"{self.spec} took more than {self.seconds:g} s"
 
     def _whole(self, given: Any, count: int) -> Sequence[Any]:
         if not isinstance(given, Sequence) and not hasattr(given, "tolist"):
@@ -171,12 +190,14 @@ class FunctionReward:
             raise WorkerError(f"{self.spec} gave {len(values)} rewards for {count} answers; it must give one each")
         return values
 
-    def _checked(self, value: Any) -> Reward:
+    def _checked(self, value: Any, response: Response) -> Reward:
+        value = value.item() if hasattr(value, "item") else value  # NumPy's and torch's numbers
         if value is None:
             return Reward(value=None, why=f"{self.spec} gave none")
-        if isinstance(value, str) or not isinstance(value, (int, float)) or not math.isfinite(value):
+        if not isinstance(value, (int, float)) or not math.isfinite(value):
             raise WorkerError(
-                f"{self.spec} gave the reward {value!r}; give a finite number, or None where there is none"
+                f"{self.spec} gave the reward {value!r} to answer {response.index + 1} of prompt {response.prompt}; "
+                "give a finite number, or None where there is none"
             )
         return Reward(value=float(value))
 
@@ -186,7 +207,7 @@ class WeightedReward:
     """c_1 r_1 + c_2 r_2 + ... (DeepSeek-V2 §4.2, spec D7); missing where one of them is.
 
     Args:
-        parts: (c, rewarder) each.
+        parts: (c, rewarder) each; one of weight 0 is told and not counted, nor is it missed.
         standardise: each r has mean 0 and standard deviation 1 over the answers of a call before it is weighted
             (ASSUMED; the coefficients are not published).
     """
@@ -204,13 +225,26 @@ class WeightedReward:
         rows = []
         for place in range(len(responses)):
             parts = {name: one[place].value for name, one in zip(names, given, strict=True)}
-            why = "; ".join(f"{n}: {one[place].why}" for n, one in zip(names, given, strict=True) if one[place].why)
-            if any(value is None for value in parts.values()):
-                rows.append(Reward(value=None, why=why or "a part is missing", parts=parts))
+            gone = [n for n, (c, _) in zip(names, self.parts, strict=True) if c and parts[n] is None]
+            if gone:
+                whys = {name: one[place].why or "unscored" for name, one in zip(names, given, strict=True)}
+                rows.append(Reward(value=None, why="; ".join(f"{n}: {whys[n]}" for n in gone), parts=parts))
                 continue
-            total = math.fsum(c * one[place] for (c, _), one in zip(self.parts, scaled, strict=True))
+            total = math.fsum(c * one[place] for (c, _), one in zip(self.parts, scaled, strict=True) if c)
             rows.append(Reward(value=total, parts=parts))
         return rows
+
+
+def _wanted(function: Callable[..., Any], columns: Mapping[str, Any]) -> dict[str, Any]:
+    """The columns that the function has a parameter for; all of them where it takes any."""
+    try:
+        parameters = inspect.signature(function).parameters.values()
+    except (TypeError, ValueError):
+        return dict(columns)
+    if any(parameter.kind is inspect.Parameter.VAR_KEYWORD for parameter in parameters):
+        return dict(columns)
+    names = {parameter.name for parameter in parameters}
+    return {name: values for name, values in columns.items() if name in names}
 
 
 def standardised(rewards: Sequence[Reward]) -> list[float | None]:

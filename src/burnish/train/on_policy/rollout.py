@@ -1,7 +1,8 @@
 """Fresh answers from the model that is being trained: K to each prompt, in this process, with the ids that were drawn.
 
-A group depends on the weights, the prompt, and numbers keyed by (seed, round, prompt id, sample index), so a round that
-was killed gives the same answers again.
+A group depends on the weights, the prompt, and numbers keyed by (seed, place, prompt id, sample index), where `place`
+counts the prompts that were asked since the start. So a round that was killed gives the same answers again, and a
+prompt that comes again, within a round too, gets others.
 """
 
 from __future__ import annotations
@@ -17,6 +18,7 @@ from burnish.llm.local.batches import plan, size_of
 from burnish.llm.local.decode import Decoder, Limits, open_decoder
 from burnish.llm.local.randomness import key, uniforms
 from burnish.llm.local.styles import ChatStyle
+from burnish.models.attention import NAME
 from burnish.records import Prompt, Response, Sampling
 
 
@@ -25,11 +27,13 @@ class Group:
     """A prompt with the answers that were drawn to it together.
 
     Args:
+        place: number of the prompt among all that were asked since the start.
         ids: the prompt as tokens.
         responses: with token ids and log-probabilities, nats, under the unscaled model that drew them.
     """
 
     prompt: Prompt
+    place: int
     ids: tuple[int, ...]
     responses: tuple[Response, ...]
 
@@ -48,19 +52,24 @@ class Sampler:
         self.size = size_of(text.to_dict(), torch.finfo(model.dtype).bits // 8)
         self.room = getattr(text, "max_position_embeddings", None) or (1 << 62)
 
-    def fits(self, prompt: Prompt, new_tokens: int) -> str:
-        """Empty when the prompt and an answer fit into the context, else why they do not."""
-        length = len(self.style.encode(prompt))
+    def fits(self, prompt: Prompt, new_tokens: int, *, most: int | None = None) -> str:
+        """Empty when the prompt and an answer fit into the context and into `most` tokens, else why they do not.
+
+        Raises:
+            ChatError: the chat format cannot carry the prompt.
+        """
+        length, room = len(self.style.encode(prompt)), min(self.room, most or self.room)
         if not length:
             return "its text has no token"
-        told = f"{length} tokens and {new_tokens} new ones, but the model holds {self.room}"
-        return told if length + new_tokens > self.room else ""
+        told = f"{length} tokens and {new_tokens} new ones, and {room} fit"
+        return told if length + new_tokens > room else ""
 
-    def draw(self, prompts: Sequence[Prompt], *, n: int, sampling: Sampling, number: int) -> list[Group]:
+    def draw(self, prompts: Sequence[Prompt], *, n: int, sampling: Sampling, first: int, number: int) -> list[Group]:
         """`n` answers to each prompt, in the order of the prompts.
 
         Args:
-            number: of the round; each has random numbers of its own.
+            first: place of the first prompt among all that were asked; each place has random numbers of its own.
+            number: of the round, as the answers tell it.
         """
         encoded = [self.style.encode(prompt) for prompt in prompts]
         rows: list[dict[int, tuple[list[int], list[float], str]]] = [{} for _ in prompts]
@@ -68,6 +77,8 @@ class Sampler:
         before = config._attn_implementation
         try:
             if self.decoder is None:
+                if before == NAME:  # what the decoder goes back to must serve outside of a pack
+                    self.model.set_attn_implementation("eager")
                 self.decoder = open_decoder(self.model)
             limits = Limits(
                 max_new_tokens=sampling.max_new_tokens,
@@ -76,7 +87,7 @@ class Sampler:
                 stop_ids=self.style.stop_ids,
             )
             for batch in plan([len(ids) for ids in encoded], n, sampling.max_new_tokens, self.size):
-                names = [f"{number}\x1f{prompts[i].id}" for i in batch.prompts]
+                names = [f"{first + i}\x1f{prompts[i].id}" for i in batch.prompts]
                 keys = [key(sampling.seed, name, batch.first + s) for name in names for s in range(batch.count)]
                 numbers = uniforms(keys, sampling.max_new_tokens)
                 drawn = self.decoder.generate([encoded[i] for i in batch.prompts], batch.count, numbers, limits)
@@ -87,10 +98,14 @@ class Sampler:
         finally:
             self.model.set_attn_implementation(before)
         return [
-            Group(prompt=prompt, ids=tuple(ids), responses=tuple(self._row(prompt, found, i, sampling, number)
-                                                                  for i, found in sorted(by_index.items())))
-            for prompt, ids, by_index in zip(prompts, encoded, rows, strict=True)
-        ]  # fmt: skip
+            Group(
+                prompt=prompt,
+                place=first + place,
+                ids=tuple(ids),
+                responses=tuple(self._row(prompt, rows[place][i], i, sampling, number) for i in range(n)),
+            )
+            for place, (prompt, ids) in enumerate(zip(prompts, encoded, strict=True))
+        ]
 
     def _row(
         self, prompt: Prompt, row: tuple[list[int], list[float], str], index: int, sampling: Sampling, number: int
