@@ -116,8 +116,8 @@ def planned_fresh(chosen: Rounds, name: str) -> tuple[Fresh, Loop, Exploring]:
         raise SettingsError(f"ratio_clip is {chosen.ratio_clip}; it is how far a ratio counts from 1, from 0 to 1")
     if name == "grpo":
         Clip(low=chosen.clip_low, high=chosen.clip_high)  # refuses what bounds nothing
-    loop = Loop(batch_rows=chosen.prompts, **{f.name: getattr(chosen, f.name) for f in fields(Descent)})
     exploring = Exploring(**{f.name: getattr(chosen, f.name) for f in fields(Exploring)})
+    loop = Loop(batch_rows=chosen.prompts, **{f.name: getattr(chosen, f.name) for f in fields(Descent)})
     return built, loop, exploring
 
 
