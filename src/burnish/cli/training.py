@@ -21,8 +21,7 @@ MethodName = Annotated[
     str,
     typer.Argument(
         help="pretrain, sft, reward, reward-soft, reward-anchored, reward-attributes, reward-pointwise, reward-steps, "
-        "dpo, ipo, "
-        "critique-dpo, rpo, kto, distill."
+        "dpo, ipo, critique-dpo, rpo, kto, distill; on fresh answers to prompts: grpo, rloo, mdloo."
     ),
 ]
 Model = Annotated[
@@ -48,6 +47,14 @@ def train(
     model: Model = "",
     data: Data = [],  # noqa: B006
     teacher: Annotated[str, typer.Option(help="For distill: the model to learn from, a folder or a hub id.")] = "",
+    reward: Annotated[
+        list[str],
+        typer.Option(
+            help="For grpo, rloo, mdloo: what an answer is worth. A checker (math, ...), checker (each prompt's own), "
+            "a reward model folder, http://host:8000/v1#model, or file.py:function in TRL's form; SPEC*0.5 weighs it. "
+            "May be repeated: the weighted sum."
+        ),
+    ] = [],  # noqa: B006
     out: Annotated[str, typer.Option(help="Run folder. Default: runs/train-METHOD. The same command goes on.")] = "",
     set_: Annotated[list[str], typer.Option("--set", help="A setting: key=value. May be repeated.")] = [],  # noqa: B006
     show: Annotated[
@@ -76,19 +83,21 @@ def train(
     from burnish.cli.workers import described
     from burnish.runs import Run, choose_compute, nearest, override
     from burnish.train import METHODS
+    from burnish.train.on_policy import FRESH
 
-    if method not in METHODS:
-        raise SettingsError(f"there is no method {method!r}; {nearest(method, METHODS)}")
-    settings = override(METHODS[method].settings(), set_)
+    known = {**METHODS, **FRESH}
+    if method not in known:
+        raise SettingsError(f"there is no method {method!r}; {nearest(method, known)}")
+    settings = override(known[method].settings(), set_)
     if show:
-        print_settings(method, settings, METHODS[method].iterations)
+        print_settings(method, settings, getattr(known[method], "iterations", None))
         return
     for name, given in (("--model", model), ("--data", data)):
         if not given:
             raise SettingsError(f"{name} is missing; see burnish train --help")
-    refuse_early(method, settings, teacher, iterations, data)
+    refuse_early(method, settings, {"teacher": teacher, "reward": reward, "iterations": iterations}, data)
     how = {"chat": chat, "on_error": on_error, "limit": limit, "track": track, "iterations": iterations}
-    job = _Job(method, model, data, settings, teacher=teacher, **how)
+    job = _Job(method, model, data, settings, teacher=teacher, reward=reward, **how)
     # One process trains; it gets the machine's cores.
     compute = choose_compute(device=device, dtype=dtype, threads=threads or None, workers=1)
     folder, listener = Path(out or f"runs/train-{method}"), Console(verbose=verbose)
@@ -103,13 +112,23 @@ def train(
     finish(folder, final, method, as_json, told=listener.done > 0)
 
 
-def refuse_early(method: str, settings: Any, teacher: str, iterations: int | None, data: list[str]) -> None:
-    """Refuse values out of range before a file is read."""
+def refuse_early(method: str, settings: Any, given: dict[str, Any], data: list[str]) -> None:
+    """Refuse values out of range, and options that do not go with the method, before a file is read."""
     from burnish.train import check_shares, planned
+    from burnish.train.on_policy import FRESH, planned_fresh
 
+    iterations = given["iterations"]
     if iterations is not None and iterations < 1:
         raise SettingsError(f"--iterations is {iterations}; a method runs at least once")
-    planned(method, settings, teacher=teacher or None)
+    if (method in FRESH) != bool(given["reward"]):
+        raise SettingsError(f"{method} {'needs --reward' if method in FRESH else 'takes no --reward'}; "
+                            f"--reward says what a fresh answer is worth, for {', '.join(FRESH)}")  # fmt: skip
+    if method in FRESH:
+        if given["teacher"] or iterations:
+            raise SettingsError(f"{method} takes no --teacher and no --iterations; --set rounds=N says how long")
+        planned_fresh(settings, method)
+        return
+    planned(method, settings, teacher=given["teacher"] or None)
     if getattr(settings, "mix", ()):
         check_shares(settings.mix, [Path(file).name for file in data])
 
@@ -118,7 +137,7 @@ class _Job:
     """A training as the runner plays it: rows in, a chat format where there is none, the method."""
 
     def __init__(self, method: str, model: str, data: list[str], settings: Any, **how: Any) -> None:
-        from burnish.cli.workers import policy_weights
+        from burnish.cli.workers import policy_weights, rewarder_of
 
         self.method, self.settings, self.how = method, settings, how
         self.rows, self.left = [], []
@@ -133,20 +152,27 @@ class _Job:
             self.left += found.dropped
         self.model = policy_weights(model)
         self.teacher = policy_weights(how["teacher"]) if how["teacher"] else None
+        self.rewarder = rewarder_of(how["reward"], self.rows) if how["reward"] else None
 
     def steps(self, run: Any) -> Any:
         """The steps of the run; returns the trained weights."""
         from burnish.chat import has_template
         from burnish.records import Document
+        from burnish.runs import Runtime
         from burnish.train import METHODS, give_chat, take_rows, tracker, train_iterations
+        from burnish.train.on_policy import train_fresh
 
         rows = run.step("rows", take_rows, self.rows, self.left)
         start = self.model
-        if METHODS[self.method].noun is not Document and not has_template(start.path):
+        raw = self.rewarder is None and METHODS[self.method].noun is Document
+        if not raw and not has_template(start.path):
             start = run.step("chat", give_chat, start, format=self.how["chat"])
         names = tuple(name for name in self.how["track"].split(",") if name not in ("", "none"))
         told = tracker(names, run.folder, name=f"{self.method} {run.folder.name}", settings=asdict(self.settings))
         how = {"method": self.method, "track": told, **asdict(self.settings)}
+        if self.rewarder is not None:
+            how |= {"track": Runtime(told), "rewarder": self.rewarder}
+            return run.step(self.method, train_fresh, start, rows, **how)
         if self.teacher is not None:
             how["teacher"] = self.teacher
         return train_iterations(run, start, rows, iterations=self.how["iterations"], **how)
@@ -154,15 +180,25 @@ class _Job:
 
 def reader_of(method: str) -> Callable[..., Any]:
     """What reads the files of a method."""
-    from burnish.records import Demonstration, Document, read_demonstrations, read_documents, read_preferences
+    from burnish.records import (
+        Demonstration,
+        Document,
+        read_demonstrations,
+        read_documents,
+        read_preferences,
+        read_prompts,
+    )
     from burnish.train import METHODS
+    from burnish.train.on_policy import FRESH
 
+    if method in FRESH:
+        return read_prompts
     readers = {Demonstration: read_demonstrations, Document: read_documents}
     return readers.get(METHODS[method].noun, read_preferences)
 
 
-def print_settings(method: str, settings: Any, iterations: int) -> None:
-    """A line a setting: name, value, source."""
+def print_settings(method: str, settings: Any, iterations: int | None) -> None:
+    """A line a setting: name, value, source. `iterations` is None for a method that knows none."""
     from burnish.cli.workers import described
 
     print(f"{method}: {type(settings).__doc__}\n")
@@ -170,7 +206,8 @@ def print_settings(method: str, settings: Any, iterations: int) -> None:
         value = ",".join(map(str, told["value"])) or "none" if isinstance(told["value"], tuple) else told["value"]
         shown = str(value).lower() if isinstance(value, bool) or value is None else str(value)
         print(f"{name:<20}{shown:<14} {told['source']}")
-    print(f"\n--iterations        {iterations:<14} trainings, each from and against the result of the one before")
+    if iterations is not None:
+        print(f"\n--iterations        {iterations:<14} trainings, each from and against the result of the one before")
 
 
 def finish(folder: Path, final: Path, method: str, as_json: bool, *, told: bool) -> None:
@@ -179,6 +216,7 @@ def finish(folder: Path, final: Path, method: str, as_json: bool, *, told: bool)
     from burnish.cli.running import as_object
     from burnish.report import write_report
     from burnish.runs import RunView
+    from burnish.train.on_policy import FRESH
 
     view = RunView(folder)
     page = folder / "report.html"
@@ -191,7 +229,8 @@ def finish(folder: Path, final: Path, method: str, as_json: bool, *, told: bool)
     steps, rows = last.note["metrics"].get("steps", 0), last.note["counts"]["kept"]
     if steps < FEW_STEPS:
         few = f"only {steps} update{'s'[: steps != 1]} on {rows} rows"
-        print(f"{few}: lower batch_rows or raise epochs (--set) if that was not meant", file=sys.stderr)
+        more = "raise rounds" if method in FRESH else "lower batch_rows or raise epochs"
+        print(f"{few}: {more} (--set) if that was not meant", file=sys.stderr)
     if as_json:
         print(json.dumps(as_object(view, f"train {method}", final, page), ensure_ascii=False))
     print(f"report  {page}", file=to)

@@ -173,10 +173,11 @@ def check_left(examples: Sequence[Example], lost: Sequence[Dropped], *, rows: in
         )
 
 
-def epoch_order(examples: Sequence[Example], *, seed: int, epoch: int, length_group: int = 0) -> list[int]:
+def epoch_order(examples: Sequence[Any], *, seed: int, epoch: int, length_group: int = 0) -> list[int]:
     """Indices in the order of one epoch: sorted by a hash of (seed, epoch, row id, how often the id came before).
 
     Args:
+        examples: rows with an `id`, and with `tokens` for groups.
         length_group: rows of a group of like length, or 0 to order rows one by one. Rows are sorted by length and cut
             into groups, which are shuffled (LongAlign, arXiv:2401.18058, GLM-4; spec G4). What is left over when groups
             are full is a smaller group from a drawn place in that order, at the end of the epoch (ASSUMED).

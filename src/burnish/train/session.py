@@ -8,7 +8,7 @@ from __future__ import annotations
 import difflib
 import json
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import nullcontext
 from dataclasses import MISSING, dataclass, fields
 from pathlib import Path
@@ -142,9 +142,15 @@ class Session:
     recompute: Recompute | None = None
     step: int = 0
     updating: bool = False
+    round_steps: int = 1
 
-    def update(self, batch: list[Example]) -> dict[str, Any]:
-        """One optimiser step on a batch; what it has to tell.
+    @property
+    def in_round(self) -> bool:
+        """Whether a round on fresh answers has been updated on and is not over (`totals` counts those that are)."""
+        return "rounds" in self.totals and self.totals["rounds"] * self.round_steps != self.step
+
+    def update(self, batch: list[Example], *, told: Mapping[str, float] | None = None) -> dict[str, Any]:
+        """One optimiser step on a batch; what it has to tell, with what else is `told` of the batch.
 
         Raises:
             ModelError: loss or gradient is not finite; nothing has been updated, and the state is saved.
@@ -153,16 +159,23 @@ class Session:
         shape = {"warmup": loop.warmup, "schedule": loop.schedule, "floor": loop.floor}
         rate = learning_rate(self.step, steps=steps, peak=loop.lr, **shape)
         self.method.begin(self.model, batch, self.step)
-        told = self._gradient(batch)
+        found = self._gradient(batch)
         self.updating = True
-        self.optimiser.step(rate, told["grad_norm"])
+        self.optimiser.step(rate, found["grad_norm"])
         self.step += 1
-        self.totals["tokens"] += told["tokens"]
+        self.totals["tokens"] += found["tokens"]
         self.totals["computed_tokens"] += sum(e.tokens for e in batch)
-        told = {"step": self.step, "lr": rate, **told}
-        self.progress.record(told)
+        line = {"step": self.step, "lr": rate, **found, **(told or {})}
+        self.progress.record(line)
         self.updating = False
-        return told
+        return line
+
+    def skip(self, told: Mapping[str, float]) -> dict[str, Any]:
+        """A step without a batch: the schedule goes on and nothing is updated."""
+        self.step += 1
+        line = {"step": self.step, "lr": 0.0, "loss": 0.0, "grad_norm": 0.0, "rows": 0, "tokens": 0, **told}
+        self.progress.record(line)
+        return line
 
     def _gradient(self, batch: list[Example]) -> dict[str, Any]:
         """Gradient of one optimiser batch, pack by pack, and what the step has to tell.
@@ -197,8 +210,12 @@ class Session:
         }
 
     def save(self) -> None:
-        """Write a checkpoint of the state after `step` updates."""
-        self.progress.save(self.step, self.optimiser.state(), self.totals)
+        """Write a checkpoint of the state after `step` updates, unless they are in the middle of a round.
+
+        A round that is broken off begins again: its answers belong to the weights before its first update.
+        """
+        if not self.in_round:
+            self.progress.save(self.step, self.optimiser.state(), self.totals)
 
     def save_if_whole(self) -> None:
         """Write a checkpoint unless an update was interrupted in its middle."""
@@ -238,7 +255,7 @@ def _load(base: Weights, method: Method, seed: int, chat: Chat) -> torch.nn.Modu
     return model
 
 
-def _audited(chat: Chat) -> list[str]:
+def check_template(chat: Chat) -> list[str]:
     """Warnings about the chat template.
 
     Raises:
@@ -250,14 +267,14 @@ def _audited(chat: Chat) -> list[str]:
     return [f"the chat template: {finding.what}; {finding.fix}" for finding in found]
 
 
-def _dropout(model: torch.nn.Module) -> str:
+def dropout_notice(model: torch.nn.Module) -> str:
     """Models train in eval mode, so that no random number decides; say so where a config asks for dropout."""
     asked = {k: v for k, v in model.config.get_text_config().to_dict().items() if "drop" in k and v not in (0, None)}
     told = ", ".join(f"{name} {value}" for name, value in sorted(asked.items()) if isinstance(value, (int, float)))
     return f"DEVIATION: the model's dropout ({told}) is off in training" if told else ""
 
 
-def _own_memory(model: torch.nn.Module) -> None:
+def own_memory(model: torch.nn.Module) -> None:
     """Copy parameters out of the mapped file they were loaded from: aligned memory is faster and has one rounding."""
     for parameter in model.parameters():
         parameter.data = parameter.data.clone()
@@ -277,12 +294,12 @@ def open_session(
 ) -> Session:
     """Load, tokenise, measure beforehand, and go back to the last checkpoint if there is one."""
     chat = load_tokens(base.path) if method.raw else load_chat(Path(base.path), format=loop.format)
-    notices = [] if method.raw else _audited(chat)
+    notices = [] if method.raw else check_template(chat)
     model = _load(base, method, loop.seed, chat)
-    _own_memory(model)
+    own_memory(model)
     if loop.lora_rank:
         add_lora(model, rank=loop.lora_rank, alpha=loop.lora_alpha, seed=loop.seed)
-    notices += [notice for notice in (prepare(model), _dropout(model)) if notice]
+    notices += [notice for notice in (prepare(model), dropout_notice(model)) if notice]
     context = getattr(model.config.get_text_config(), "max_position_embeddings", None)
     longest = min(n for n in (loop.max_length, context, 1 << 62) if n is not None)
     examples, lost = method.read(chat, rows, max_length=longest, refuse_above=loop.refuse_above)
@@ -330,7 +347,8 @@ def _not_finite(session: Session, batch: list[Example], loss: float, norm: float
         if broken
         else "lower lr, set clip, or look at these rows"
     )
+    before = "the last checkpoint, before this round" if session.in_round else "before it"
     return (
         f"training step {session.step + 1} of {len(session.batches)} has loss {loss} and gradient norm {norm} on rows "
-        f"{ids}; {cause}. This step updated nothing, and the same command goes on from before it"
+        f"{ids}; {cause}. This step updated nothing, and the same command goes on from {before}"
     )

@@ -11,13 +11,11 @@ from burnish.errors import SettingsError
 
 
 @dataclass(frozen=True, kw_only=True)
-class Optimisation:
-    """What every method has."""
+class Descent:
+    """What every method has, on fixed rows or on fresh answers."""
 
     lr: float = 1e-5  # Llama 3 §4.1.3, §4.1.4: SFT and DPO
     epochs: int = 1  # ASSUMED: reports give steps
-    batch_rows: int = 128  # ASSUMED: not reported
-    batch_of: str = "rows"  # or prompts: all rows of 128 prompts a batch (Self-Contrast, arXiv:2404.00604)
     schedule: str = "cosine"  # ASSUMED: to the floor; or linear, constant
     floor: float = 0.1  # ASSUMED: share of the peak that the cosine ends at
     warmup: float = 0.03  # ASSUMED: share of the steps
@@ -28,11 +26,19 @@ class Optimisation:
     max_length: int | None = None  # plumbing: tokens of a prompt and an answer, or of a text; none is the context
     refuse_above: float = 0.01  # plumbing: share of rows that may be too long or malformed before training is refused
     pack_tokens: int = 8192  # plumbing: tokens of a pack
-    length_group: int = 0  # LongAlign (arXiv:2401.18058), GLM-4: rows of like length together; 0 shuffles all
     lora_rank: int = 0  # arXiv:2106.09685: rank of the adapters; 0 trains all weights
     lora_alpha: float | None = None  # ASSUMED: none is twice the rank
     ema: float = 0.0  # off; the decay of an average of the weights, then the result (WARP, arXiv:2406.16768: 0.99)
     recompute: int = 0  # Baichuan (arXiv:2410.14940): layers computed again as one; less memory; 0 keeps all
+
+
+@dataclass(frozen=True, kw_only=True)
+class Optimisation(Descent):
+    """What every method on fixed rows has."""
+
+    batch_rows: int = 128  # ASSUMED: not reported
+    batch_of: str = "rows"  # or prompts: all rows of 128 prompts a batch (Self-Contrast, arXiv:2404.00604)
+    length_group: int = 0  # LongAlign (arXiv:2401.18058), GLM-4: rows of like length together; 0 shuffles all
 
     def __post_init__(self) -> None:
         if not getattr(self, "beta", 1.0) > 0:

@@ -1,0 +1,106 @@
+"""Groups of answers with their rewards: which are learned from, which are not and why, and as rows for a pack."""
+
+from __future__ import annotations
+
+import statistics
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from burnish.models import Row
+from burnish.train.batch import Example
+from burnish.train.on_policy.rewards import Reward
+from burnish.train.on_policy.rollout import Group
+
+FLAT = "all answers are worth the same"
+MISSING = "fewer than two rewards"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Rewarded:
+    """A group with a reward for each answer."""
+
+    group: Group
+    rewards: tuple[Reward, ...]
+
+    @property
+    def values(self) -> list[float]:
+        """The rewards that are there."""
+        return [reward.value for reward in self.rewards if reward.value is not None]
+
+    def left_out(self) -> str:
+        """Why nothing can be learned from it; empty when something can."""
+        values = self.values
+        if len(values) < 2:
+            return MISSING
+        return FLAT if max(values) == min(values) else ""
+
+
+@dataclass(slots=True)
+class Books:
+    """What became of the groups and answers of a round."""
+
+    drawn: int = 0
+    answers: int = 0
+    left: Counter[str] = field(default_factory=Counter)
+    missing: Counter[str] = field(default_factory=Counter)
+    rewards: list[float] = field(default_factory=list)
+    parts: dict[str, list[float]] = field(default_factory=dict)
+    lengths: list[int] = field(default_factory=list)
+    cut_short: int = 0
+
+    def take(self, rewarded: Sequence[Rewarded]) -> list[Rewarded]:
+        """Count these groups; those of them that can be learned from."""
+        kept = []
+        for one in rewarded:
+            self.drawn += 1
+            self.answers += len(one.rewards)
+            self.lengths += [len(response.token_ids) for response in one.group.responses]
+            self.cut_short += sum(response.finish == "length" for response in one.group.responses)
+            self.rewards += one.values
+            self.missing.update(reward.why or "unscored" for reward in one.rewards if reward.value is None)
+            for reward in one.rewards:
+                for name, value in reward.parts.items():
+                    if value is not None:
+                        self.parts.setdefault(name, []).append(value)
+            if why := one.left_out():
+                self.left[why] += 1
+            else:
+                kept.append(one)
+        return kept
+
+    def told(self) -> dict[str, float]:
+        """The round in numbers: all answers that were drawn, not those alone that are learned from."""
+        mean = statistics.fmean
+        numbers = {
+            "reward": mean(self.rewards) if self.rewards else float("nan"),
+            "rewards_std": statistics.pstdev(self.rewards) if self.rewards else float("nan"),
+            "answer_tokens": mean(self.lengths) if self.lengths else 0.0,
+            "cut_short": self.cut_short / max(1, self.answers),
+            "groups": float(self.drawn),
+            "groups_flat": float(self.left[FLAT]),
+            "groups_missing": float(self.left[MISSING]),
+            "rewards_missing": float(sum(self.missing.values())),
+        }
+        return numbers | {f"reward_{name}": mean(values) for name, values in self.parts.items()}
+
+
+def example_of(one: Rewarded) -> Example:
+    """A group as a row of a pack: the prompt once, every drawn token of every answer trained.
+
+    Its `values` are the rewards, NaN where one is missing. The ids are those that were drawn; nothing is tokenised
+    again.
+    """
+    responses = tuple(response.token_ids for response in one.group.responses)
+    tokens = sum(map(len, responses))
+    return Example(
+        id=f"{one.group.place} {one.group.prompt.id}",
+        row=Row(prompt=one.group.ids, responses=responses),
+        trained=np.ones(tokens, dtype=bool),
+        formatting=np.zeros(tokens, dtype=bool),
+        ranks=tuple(range(len(responses))),
+        values=tuple(float("nan") if reward.value is None else reward.value for reward in one.rewards),
+        tokens=len(one.group.ids) + tokens,
+    )

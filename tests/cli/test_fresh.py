@@ -1,0 +1,196 @@
+"""`burnish train grpo|rloo|mdloo`: rewards from the command line, refusals, resume, weights for plain transformers."""
+
+from __future__ import annotations
+
+import json
+import math
+import os
+from dataclasses import dataclass, fields
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from burnish.records import weights_in
+from burnish.runs import sources
+from burnish.train.on_policy import FRESH
+from tests.train.material import make_model
+
+REWARDS = """
+import os
+
+def early(completions, completion_ids, **columns):
+    assert len(columns["reference"]) == len(completions)
+    if os.environ.get("REWARD_FAULT"):
+        raise ConnectionError("no judge today")
+    return [sum(token < 128 for token in ids) / len(ids) for ids in completion_ids]
+
+def never(completions):
+    return [None] * len(completions)
+"""
+SETTINGS = ("rounds=3", "prompts=4", "samples=3", "max_new_tokens=5", "lr=1e-2", "updates=2")
+
+
+@dataclass
+class Place:
+    """A base, a file of prompts and a file of rewards."""
+
+    folder: Path
+
+    def words(self, method: str, out: str, *rewards: str, settings: tuple[str, ...] = SETTINGS) -> list[str]:
+        told = ["train", method, "--model", str(self.folder / "base"), "--data", str(self.folder / "prompts.jsonl")]
+        told += ["--out", str(self.folder / out), "--threads", "1", "--track", "none"]
+        told += [word for reward in rewards for word in ("--reward", reward)]
+        return told + [word for setting in settings for word in ("--set", setting)]
+
+    @property
+    def function(self) -> str:
+        return f"{self.folder / 'rewards.py'}:early"
+
+    def step(self, out: str, method: str) -> dict[str, Any]:
+        (found,) = (self.folder / out).glob(f"[0-9][0-9]-{method}/step.json")
+        return json.loads(found.read_text())
+
+    def lines(self, out: str, method: str) -> list[dict[str, Any]]:
+        (found,) = (self.folder / out).glob(f"[0-9][0-9]-{method}/metrics.jsonl")
+        return [json.loads(line) for line in found.read_text().splitlines()]
+
+
+@pytest.fixture
+def place(tmp_path: Path) -> Place:
+    make_model(tmp_path / "base")
+    rows = [{"prompt": f"{i} + 2", "reference": str(i + 2), "checker": "math"} for i in range(6)]
+    (tmp_path / "prompts.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    (tmp_path / "rewards.py").write_text(REWARDS)
+    return Place(tmp_path)
+
+
+def test_a_function_of_ones_own(called, place):
+    from transformers import AutoModelForCausalLM
+
+    code, said, wrong = called(*place.words("grpo", "out", place.function))
+    assert code == 0, wrong
+    assert said.splitlines()[-1] == f"burnish chat {place.folder / 'out' / 'final'}"
+    assert (place.folder / "out" / "report.html").stat().st_size > 0
+    step, lines = place.step("out", "grpo"), place.lines("out", "grpo")
+    assert step["counts"] == {"taken": 6, "kept": 6, "dropped": {}, "unscored": {}}
+    assert [line["step"] for line in lines] == [1, 2, 3, 4, 5, 6] and step["metrics"]["rounds"] == 3
+    assert step["metrics"]["reward"] == lines[-1]["reward"] and step["metrics"]["first_reward"] == lines[0]["reward"]
+    model, info = AutoModelForCausalLM.from_pretrained(place.folder / "out" / "final", output_loading_info=True)
+    assert not info["missing_keys"] and not info["unexpected_keys"]
+    before = AutoModelForCausalLM.from_pretrained(place.folder / "base")
+    assert (model.lm_head.weight - before.lm_head.weight).abs().max() > 1e-3
+    with torch.no_grad():
+        assert model(torch.tensor([[1, 2, 3]])).logits.isfinite().all()
+    assert weights_in(place.folder / "out" / "final").id == step["artifact"]["id"]
+
+    code, _, wrong = called(*place.words("grpo", "out", place.function))
+    assert code == 0 and "everything was there already; nothing was computed" in wrong
+    # another function is another training
+    (place.folder / "rewards.py").write_text(REWARDS + "\n# changed\n")
+    code, _, wrong = called(*place.words("grpo", "out", place.function))
+    assert code == 2 and "grpo" in wrong
+
+
+def test_a_run_whose_rewards_fail_goes_on_where_it_stopped(called, place, monkeypatch):
+    from burnish.train.on_policy import loop
+
+    code, _, wrong = called(*place.words("rloo", "straight", place.function))
+    assert code == 0, wrong
+    real = loop._Rounds._explore
+
+    def later(self: Any, number: int) -> Any:
+        monkeypatch.setitem(os.environ, "REWARD_FAULT", "1" if number == 2 else "")
+        return real(self, number)
+
+    monkeypatch.setattr(loop._Rounds, "_explore", later)
+    code, _, wrong = called(*place.words("rloo", "broken", place.function))
+    assert code == 2 and "round 3: none of" in wrong and "raised ConnectionError: no judge today" in wrong
+    monkeypatch.setattr(loop._Rounds, "_explore", real)
+    monkeypatch.setitem(os.environ, "REWARD_FAULT", "")
+    asked = []
+    monkeypatch.setattr(loop._Rounds, "_explore", lambda self, number: asked.append(number) or real(self, number))
+    code, _, wrong = called(*place.words("rloo", "broken", place.function))
+    assert code == 0, wrong
+    assert asked == [2]
+    assert place.lines("broken", "rloo") == place.lines("straight", "rloo")
+    assert weights_in(place.folder / "broken" / "final").id == weights_in(place.folder / "straight" / "final").id
+
+
+def test_checkers_and_weights(called, place):
+    """A random model is never right: all groups are flat for the checker, and the other half of the sum decides."""
+    code, _, wrong = called(*place.words("mdloo", "sum", "checker*2", f"{place.function}*0.5"))
+    assert code == 0, wrong
+    line = place.lines("sum", "mdloo")[0]
+    assert line["reward_checker"] == 0.0
+    assert line["reward"] == pytest.approx(0.5 * line["reward_early"]) and line["groups_flat"] < line["groups"]
+    code, _, wrong = called(*place.words("grpo", "alone", "math"))
+    assert code == 0, wrong
+    assert all(line["groups_flat"] == line["groups"] and line["rows"] == 0 for line in place.lines("alone", "grpo"))
+
+
+def test_a_reward_model_folder(called, place):
+    from burnish.train import train_reward
+    from tests.train.material import LOOP, folders, preferences
+
+    work = folders(place.folder / "reward")
+    train_reward(weights_in(place.folder / "base"), preferences(), work=work, **LOOP)
+    code, _, wrong = called(*place.words("grpo", "out", str(work.folder)))
+    assert code == 0, wrong
+    assert all(math.isfinite(line["reward"]) and line["rewards_missing"] == 0 for line in place.lines("out", "grpo"))
+
+
+@pytest.mark.parametrize(
+    ("words", "said_of_it"),
+    [
+        (["grpo"], "grpo needs --reward; --reward says what a fresh answer is worth, for grpo, rloo, mdloo"),
+        (["sft", "--reward", "math"], "sft takes no --reward"),
+        (["grpo", "--reward", "mth"], "--reward mth is no checker, no reward model folder, no server"),
+        (["grpo", "--reward", "mth"], "did you mean 'math'?"),
+        (["grpo", "--reward", "math*much"], "--reward math*much: the weight after * is no number"),
+        (["grpo", "--reward", "math*nan"], "--reward math*nan: the weight after * is no number"),
+        (["grpo", "--reward", "math*0"], "every reward has the weight 0"),
+        (["grpo", "--reward", "none.py:f"], "--reward none.py:f: there is no such file"),
+        (["grpo", "--reward", "rewards.py:late"], "has no function 'late'"),
+        (["grpo", "--reward", "math", "--teacher", "x"], "grpo takes no --teacher and no --iterations"),
+        (["grpo", "--reward", "math", "--iterations", "2"], "grpo takes no --teacher and no --iterations"),
+        (["grpo", "--reward", "math", "--set", "samples=1"], "samples is 1"),
+        (["grpo", "--reward", "math", "--set", "sampels=4"], "no setting 'sampels'; did you mean 'samples'?"),
+        (["mdloo", "--reward", "math", "--set", "gamma=0"], "gamma is 0.0"),
+    ],
+)
+def test_what_is_wrong_is_one_sentence_and_2(called, place, words, said_of_it):
+    told = ["--model", str(place.folder / "base"), "--data", str(place.folder / "prompts.jsonl"), "--out", "out"]
+    code, out, wrong = called("train", *words, *told)
+    assert code == 2 and not out
+    line = wrong.splitlines()[-1]
+    assert line.startswith("burnish: error: ") and said_of_it in line
+    assert not (place.folder / "out").exists()
+
+
+def test_checkers_need_references_and_names(called, place):
+    (place.folder / "prompts.jsonl").write_text('{"prompt": "Hello?"}\n')
+    code, _, wrong = called(*place.words("grpo", "out", "math"))
+    assert code == 2 and "--reward math needs reference answers, and none of the 1 prompts has one" in wrong
+    (place.folder / "prompts.jsonl").write_text('{"prompt": "Hello?", "reference": "2"}\n')
+    code, _, wrong = called(*place.words("grpo", "out", "checker"))
+    assert code == 2 and "none of the 1 prompts names one" in wrong
+    code, _, wrong = called(*place.words("grpo", "out", f"{place.folder / 'rewards.py'}:never"))
+    assert code == 2 and "round 1: none of 24 answers has a reward (24 times: " in wrong and "gave none" in wrong
+
+
+@pytest.mark.parametrize("method", FRESH)
+def test_settings_lists_each_with_its_source(called, tmp_path, method):
+    code, said, _ = called("train", method, "--settings", "--set", "samples=5")
+    assert code == 0
+    head, blank, *lines = said.splitlines()
+    assert head.startswith(f"{method}: ") and not blank
+    known = sources(FRESH[method].settings)
+    assert [line.split()[0] for line in lines] == [f.name for f in fields(FRESH[method].settings)]
+    assert len(lines) <= 40
+    for line in lines:
+        name, value, source = line.split(maxsplit=2)
+        assert source == known[name].text and source
+        assert value == "5" or name != "samples"
+    assert not list(tmp_path.iterdir())
