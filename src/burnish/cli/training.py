@@ -40,6 +40,15 @@ Data = Annotated[
     ),
 ]
 
+Worth = Annotated[
+    list[str],
+    typer.Option(
+        help="For grpo, rloo, mdloo: what an answer is worth. A checker (math, ...), checker (each prompt's own), "
+        "a reward model folder, http://host:8000/v1#model, or file.py:function in TRL's form; SPEC*0.5 weighs it. "
+        "May be repeated: the weighted sum."
+    ),
+]
+
 
 def train(
     method: MethodName,
@@ -47,14 +56,7 @@ def train(
     model: Model = "",
     data: Data = [],  # noqa: B006
     teacher: Annotated[str, typer.Option(help="For distill: the model to learn from, a folder or a hub id.")] = "",
-    reward: Annotated[
-        list[str],
-        typer.Option(
-            help="For grpo, rloo, mdloo: what an answer is worth. A checker (math, ...), checker (each prompt's own), "
-            "a reward model folder, http://host:8000/v1#model, or file.py:function in TRL's form; SPEC*0.5 weighs it. "
-            "May be repeated: the weighted sum."
-        ),
-    ] = [],  # noqa: B006
+    reward: Worth = [],  # noqa: B006
     out: Annotated[str, typer.Option(help="Run folder. Default: runs/train-METHOD. The same command goes on.")] = "",
     set_: Annotated[list[str], typer.Option("--set", help="A setting: key=value. May be repeated.")] = [],  # noqa: B006
     show: Annotated[
@@ -101,13 +103,9 @@ def train(
     # One process trains; it gets the machine's cores.
     compute = choose_compute(device=device, dtype=dtype, threads=threads or None, workers=1)
     folder, listener = Path(out or f"runs/train-{method}"), Console(verbose=verbose)
-    about = {
-        "recipe": f"train {method}",
-        "scale": "",
-        "command": ["burnish", *sys.argv[1:]],
-        "settings": described(settings, type(settings)()),
-    }
-    run = Run(folder, compute=compute, on_change=on_change, listener=listener, about={**about, "simulated": []})
+    about = {"recipe": f"train {method}", "scale": "", "command": ["burnish", *sys.argv[1:]], "simulated": []}
+    about["settings"] = described(settings, type(settings)())
+    run = Run(folder, compute=compute, on_change=on_change, listener=listener, about=about)
     final = play(run, lambda: job.steps(run), listener)
     finish(folder, final, method, as_json, told=listener.done > 0)
 
