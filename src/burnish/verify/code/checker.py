@@ -76,7 +76,30 @@ def _python(
     # The tests alone decide what they pass: no candidate can bring this about.
     if together and part.kind == UNSCORED and any(r.message.startswith("unfit: ") for r in part.results):
         return run_together(executor, code, suite, limits=limits)
+    if any(result.doubt for result in part.results):
+        return _second_look(executor, code, suite, part, together=together, limits=limits)
     return part
+
+
+def _second_look(
+    executor: Executor, code: str, suite: Suite, part: Outcome, *, together: bool, limits: Limits | None
+) -> Outcome:
+    """The outcome when failures in two programs may be the wall's: what one interpreter says of these tests."""
+    if together:
+        other = run_together(executor, code, suite, limits=limits, fallback=True)
+    else:
+        other = failed(UNSCORED, "it may take one interpreter", asked=part.asked, mode="apart")
+    whole = len(other.results) == len(suite.tests)
+    results = []
+    for index, result in enumerate(part.results):
+        if result.doubt:
+            first, result = result, other.results[index if whole else 0]
+            if result.kind == UNSCORED:
+                told = f"{first.doubt}, so that this failure may be no fault of its own: {first.message}; "
+                result = replace(result, message=told + result.message)
+        results.append(result)
+    results += other.results[len(results) :] if whole and results[-1].passed else []
+    return replace(part, results=tuple(results), mode=f"{part.mode}+{other.mode}" if together else part.mode)
 
 
 def candidate_of(reply: str, suite: Suite) -> str:

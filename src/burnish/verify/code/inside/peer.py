@@ -214,6 +214,10 @@ class Peer:
             self.guard(target, "call")
         args = [self.unpack(part) for part in packed]
         value = target(*args, **{str(k): self.unpack(v) for k, v in named.items()})
+        if self.guard is None and type(value).__name__ == "coroutine":
+            import asyncio
+
+            value = asyncio.run(value)
         changed = []
         for place, given in enumerate(args):
             if type(given) in MUTABLE:
