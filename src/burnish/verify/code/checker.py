@@ -27,7 +27,7 @@ def run_suite(
     together: bool = True,
     limits: Limits | None = None,
 ) -> Outcome:
-    """Run all tests of a suite on a whole program.
+    """Run all tests of a suite on a program; a suite's prefix goes before code that does not bring it.
 
     Python that does not parse fails before anything is started. Tests that cannot be run from another program are run
     in the candidate's interpreter, which the outcome's `mode` says; `together=False` leaves them unscored.
@@ -39,7 +39,9 @@ def run_suite(
         WorkerError: the sandbox failed, which says nothing about the candidate.
         DataError: the suite is in a language that is not known.
     """
-    python = ALIASES.get(suite.language, suite.language) == "python"
+    language = ALIASES.get(suite.language, suite.language)
+    python = language == "python"
+    code = whole_program(code, prefix=suite.prefix, entry=suite.entry if python else "", language=language)
     if python:
         wrong = syntax_error(code)
         if wrong is not None:
@@ -108,7 +110,9 @@ def candidate_of(reply: str, suite: Suite) -> str:
     if suite.prefix and "```" not in reply and "~~~" not in reply and reply[:1] in (" ", "\t"):
         return suite.prefix + reply  # a bare continuation of the prompt
     code = extract_code(reply, language=language, entry=suite.entry)
-    return whole_program(code, prefix=suite.prefix, entry=suite.entry if language == "python" else "")
+    return whole_program(
+        code, prefix=suite.prefix, entry=suite.entry if language == "python" else "", language=language
+    )
 
 
 @cache

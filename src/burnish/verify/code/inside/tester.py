@@ -83,7 +83,7 @@ class Tests(Peer):
 
     def coroutine(self, name):
         async def remote(*args, **named):
-            return self.call(["name", name], args, named)
+            return self.call(["await", name], args, named)
 
         return remote
 
