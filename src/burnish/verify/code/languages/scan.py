@@ -15,10 +15,12 @@ _LEX = re.compile(
     r"|(?P<comment>//[^\n]*|/\*.*?(?:\*/|\Z))",
     re.DOTALL,
 )
-_CALL = re.compile(r"(?<![\w.:>])((?:\w+(?:\([^()]*\))?\s*(?:::|\.|->)\s*)*)(\w+)\s*\(")
+_CALL = re.compile(r"\b(\w+)\s*\(")
+_CHAIN = re.compile(r"(?<![\w.:>])((?:\w+(?:\([^()]*\))?\s*(?:::|\.|->)\s*)*)$")
 _DECLARES = re.compile(
     r"(?<!\w)(?!return\b|throw\b|else\b|do\b|case\b|and\b|or\b|not\b|in\b)[A-Za-z_]\w*[&*\s]+$|[>\]]\s*[&*]?\s*$"
 )
+CHAIN = 400  # characters before a call in which its object is looked for
 KEYWORDS = frozenset("if for while switch return sizeof catch decltype assert main static_assert match fn loop".split())  # noqa: SIM905
 
 
@@ -61,14 +63,15 @@ def wrapped(tests: str, names: set[str], before: str, after: str) -> str:
     """Tests with `before` and `after` around each call of one of the names, of a method of that name too."""
     bare, edits = blanked(tests), []
     for match in _CALL.finditer(bare):
-        chain, name = match[1], match[2]
-        line = bare[: match.start()].rpartition("\n")[2]
-        foreign = re.match(r"\s*(?:std|java|core|alloc)\b", chain)
-        if name not in names or name in KEYWORDS or foreign or _DECLARES.search(line):
+        name, chain = match[1], _CHAIN.search(bare, max(match.start() - CHAIN, 0), match.start())
+        if name not in names or name in KEYWORDS or chain is None:
+            continue
+        line = bare[: chain.start()].rpartition("\n")[2]
+        if re.match(r"\s*(?:std|java|core|alloc)\b", chain[1]) or _DECLARES.search(line):
             continue
         end = closing(bare, match.end() - 1)
         if end > 0:
-            edits += [(match.start(), before), (end + 1, after)]
+            edits += [(chain.start(), before), (end + 1, after)]
     for place, text in sorted(edits, key=lambda edit: edit[0], reverse=True):
         tests = tests[:place] + text + tests[place:]
     return tests
