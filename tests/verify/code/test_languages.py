@@ -230,12 +230,12 @@ RUST_TESTS = "fn main() {\n    assert_eq!(double(2), 4);\n    assert_eq!(double(
         ("x * 2", True),
         ("x", False),
         ("std::process::exit(0)", False),
-        ("x }\nmacro_rules! assert_eq { ($($x:tt)*) => {} }\nfn o() -> i64 { 0", False),
+        ("x }\nmacro_rules! assert_eq { ($($x:tt)*) => {} }\nfn o() -> i64 { 0", None),
         ("loop {}", False),
         ("no rust", False),
     ],
 )
-def test_rust(executor: Executor, body: str, passed: bool) -> None:
+def test_rust(executor: Executor, body: str, passed: bool | None) -> None:
     if why := _lacks("rust"):
         pytest.skip(why)
     outcome = run_suite(executor, RUST.format(body=body), Suite(language="rust", tests=(RUST_TESTS,), seconds=2.0))
@@ -302,7 +302,7 @@ def test_stdin_and_stdout(executor: Executor, language: str) -> None:
 )
 def test_stdin_failures_have_classes(executor: Executor, code: str, kind: str) -> None:
     outcome = run_suite(executor, code, Suite(exchanges=(Exchange(input="3", output="9"),), seconds=1.0))
-    assert outcome.passed is False and outcome.kind == kind, outcome
+    assert outcome.passed is (None if kind == "environment" else False) and outcome.kind == kind, outcome
 
 
 def test_results_are_json_ready(executor: Executor) -> None:

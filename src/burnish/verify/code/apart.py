@@ -18,6 +18,7 @@ from typing import Any
 
 from burnish.errors import WorkerError
 from burnish.protocols import Conversation, Executor, Limits, Ran
+from burnish.verify.code.doubt import crossed, loaded_objects, shared_state
 from burnish.verify.code.inside import begin
 from burnish.verify.code.inside.plain import Malformed, from_text, pack, to_text, unpack
 from burnish.verify.code.outcome import UNSCORED, Outcome, Result, ended_class, error_class
@@ -159,17 +160,31 @@ class _Pair:
     tests: Program
     fault: str = ""
     answered: bool = field(default=False)
+    doubt: str = ""
 
     def run(self, test: str) -> Result:
         """One test: the host carries each request across until the tests' side says that it is done."""
-        self.answered = False
+        self.answered = caught = False
         text = to_text(["test", test])
         while True:
             message = from_text(self._tests(text))
             if message[0] == "done":
-                return _done(message)
+                # An error of the candidate's that the test caught has lost its attributes.
+                caught = caught and not message[6]
+                return self._judged(_done(message), "the candidate raises" if caught else "")
             self.answered = True
-            text = self.candidate.ask(to_text(message))
+            asked = to_text(message)
+            text = self.candidate.ask(asked)
+            caught = caught or text.startswith('["raise"')
+            self.doubt = self.doubt or crossed(asked, tests=True) or crossed(text, tests=False)
+
+    def _judged(self, result: Result, doubt: str) -> Result:
+        """The result with the reason to doubt it. What the candidate says of itself can only make it more doubtful."""
+        if not result.kind or result.kind == UNSCORED:
+            return result
+        self.doubt = self.doubt or doubt
+        lost = message_of(self.candidate.ask(to_text(["printed"])))[2:3] == [True]
+        return replace(result, doubt=self.doubt or ("a value lost its class" if lost else ""))
 
     def _tests(self, text: str) -> str:
         try:
@@ -200,7 +215,7 @@ def _open_pair(
     talk = begin(executor, "tester", limits=sandbox_limits(limits))
     tests = Program(talk=talk, until=candidate.until + 0.25)
     lacking = [name for name in suite.names if name not in loaded]
-    pair = _Pair(candidate=candidate, tests=tests)
+    pair = _Pair(candidate=candidate, tests=tests, doubt=shared_state(suite) or loaded_objects(loaded))
     try:
         reply = from_text(pair._tests(to_text(["open", suite.given, dict(loaded), lacking])))
         pair.fault = str(reply[1]) if reply[0] == "fault" else ""

@@ -27,7 +27,7 @@ def run_suite(
     together: bool = True,
     limits: Limits | None = None,
 ) -> Outcome:
-    """Run all tests of a suite on a whole program.
+    """Run all tests of a suite on a program; a suite's prefix goes before code that does not bring it.
 
     Python that does not parse fails before anything is started. Tests that cannot be run from another program are run
     in the candidate's interpreter, which the outcome's `mode` says; `together=False` leaves them unscored.
@@ -39,7 +39,9 @@ def run_suite(
         WorkerError: the sandbox failed, which says nothing about the candidate.
         DataError: the suite is in a language that is not known.
     """
-    python = ALIASES.get(suite.language, suite.language) == "python"
+    language = ALIASES.get(suite.language, suite.language)
+    python = language == "python"
+    code = whole_program(code, prefix=suite.prefix, entry=suite.entry if python else "", language=language)
     if python:
         wrong = syntax_error(code)
         if wrong is not None:
@@ -76,7 +78,30 @@ def _python(
     # The tests alone decide what they pass: no candidate can bring this about.
     if together and part.kind == UNSCORED and any(r.message.startswith("unfit: ") for r in part.results):
         return run_together(executor, code, suite, limits=limits)
+    if any(result.doubt for result in part.results):
+        return _second_look(executor, code, suite, part, together=together, limits=limits)
     return part
+
+
+def _second_look(
+    executor: Executor, code: str, suite: Suite, part: Outcome, *, together: bool, limits: Limits | None
+) -> Outcome:
+    """The outcome when failures in two programs may be the wall's: what one interpreter says of these tests."""
+    if together:
+        other = run_together(executor, code, suite, limits=limits, fallback=True)
+    else:
+        other = failed(UNSCORED, "it may take one interpreter", asked=part.asked, mode="apart")
+    whole = len(other.results) == len(suite.tests)
+    results = []
+    for index, result in enumerate(part.results):
+        if result.doubt:
+            first, result = result, other.results[index if whole else 0]
+            if result.kind == UNSCORED:
+                told = f"{first.doubt}, so that this failure may be no fault of its own: {first.message}; "
+                result = replace(result, message=told + result.message)
+        results.append(result)
+    results += other.results[len(results) :] if whole and results[-1].passed else []
+    return replace(part, results=tuple(results), mode=f"{part.mode}+{other.mode}" if together else part.mode)
 
 
 def candidate_of(reply: str, suite: Suite) -> str:
@@ -85,7 +110,9 @@ def candidate_of(reply: str, suite: Suite) -> str:
     if suite.prefix and "```" not in reply and "~~~" not in reply and reply[:1] in (" ", "\t"):
         return suite.prefix + reply  # a bare continuation of the prompt
     code = extract_code(reply, language=language, entry=suite.entry)
-    return whole_program(code, prefix=suite.prefix, entry=suite.entry if language == "python" else "")
+    return whole_program(
+        code, prefix=suite.prefix, entry=suite.entry if language == "python" else "", language=language
+    )
 
 
 @cache

@@ -156,13 +156,34 @@ def extract_code(reply: str, *, language: str = "python", entry: str = "") -> st
     return (last if substantial or language != "python" else longest).code
 
 
-def whole_program(code: str, *, prefix: str, entry: str = "") -> str:
+def headless(prefix: str) -> str:
+    """A prompt that ends in the opening line of a function, without that line; else nothing."""
+    head, _, last = prefix.rstrip().rpartition("\n")
+    return f"{head}\n" if last.rstrip().endswith("{") and "(" in last else ""
+
+
+def _repeats(code: str, prefix: str, language: str) -> bool:
+    """Whether code in a language of braces defines the function that the prompt opens."""
+    last = prefix.rstrip().rpartition("\n")[2]
+    words = re.findall(r"(\w+)\s*(?:<[^()]*>)?\s*\(", last)
+    if not words or not headless(prefix):
+        return False
+    name = re.escape(words[0])
+    keywords = {"rust": r"\bfn\s+", "go": r"\bfunc\s+", "javascript": r"\b(?:function|const|let|var)\s+"}
+    keyword = keywords.get(language)
+    line = r"^[ \t]*(?!(?:return|else|throw|new|case|if|while)\b)[\w:<>,\[\]&* \t]*[\w>&*\]][&* \t]+"
+    opening = rf"{keyword}{name}\b" if keyword else rf"{line}{name}\s*\([^;{{}}]*\)[^;{{}}()]*\{{"
+    return bool(re.search(opening, code, re.MULTILINE))
+
+
+def whole_program(code: str, *, prefix: str, entry: str = "", language: str = "python") -> str:
     """A candidate's program: the code with the prompt of a completion before it.
 
     A prompt that the reply repeats is dropped from it. Code that continues the prompt's last line is put right behind
-    it; code that defines `entry` itself stands after the prompt, whose imports it may use, and overrides its stub.
+    it; code that defines `entry` itself stands after the prompt, whose imports it may use, and overrides its stub. In
+    a language of braces it stands in the place of the prompt's last line. A whole program stays what it is.
     """
-    if not prefix:
+    if not prefix or code.startswith(prefix):
         return code
     stripped = prefix.strip()
     if code.lstrip().startswith(stripped):
@@ -173,4 +194,11 @@ def whole_program(code: str, *, prefix: str, entry: str = "") -> str:
         before = prefix.rstrip() + "\n" if parses(prefix) else stub
         whole = f"{before}\n{code}"
         return whole if parses(whole) else code
+    if language != "python" and headless(prefix) and code.startswith(headless(prefix)):
+        return code
+    if language != "python" and _repeats(code, prefix, language):
+        # A class that is written whole brings its own opening.
+        opened = re.search(r"^[ \t]*(?:public\s+)?class\s+(\w+)", headless(prefix), re.MULTILINE)
+        again = opened and re.search(rf"\bclass\s+{opened[1]}\b", code)
+        return (headless(prefix)[: opened.start()] if opened and again else headless(prefix)) + code
     return prefix + code

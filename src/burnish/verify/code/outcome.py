@@ -40,13 +40,13 @@ _BY_CLASS = (
     ("ConnectionError", "environment"),
     ("gaierror", "environment"),
     ("PermissionError", "environment"),
-    ("BlockingIOError", "environment"),
+    ("BlockingIOError", "processes"),
 )
 _NO_MODULE = re.compile(r"No module named '([\w.]+)'")
 # What the sandbox does not let through, as the system words it.
 _WALL = re.compile(
     r"Address family not supported|Network is (?:unreachable|down)|Name or service not known|name resolution|"
-    r"Read-only file system|Operation not permitted|Permission denied|No space left"
+    r"Read-only file system|Operation not permitted|Permission denied"
 )
 _LIMITS = {"time": "timeout", "memory": "memory", "output": "output", "disk": "output", "processes": "processes"}
 UNSCORED = "unscored"
@@ -61,6 +61,8 @@ def error_class(classes: Sequence[str], text: str = "") -> str:
     missing = _NO_MODULE.search(text)
     if "ModuleNotFoundError" in classes and missing:
         return "import" if missing[1].partition(".")[0] in sys.stdlib_module_names else "environment"
+    if "OSError" in classes and "No space left" in text:  # it filled the disk itself
+        return "output"
     if "OSError" in classes and _WALL.search(text):
         return "environment"
     for name, kind in _BY_CLASS:
@@ -78,10 +80,14 @@ def ended_class(ran: Ran) -> str:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Result:
-    """One test: `kind` is empty when it passed, one of `KINDS` when it failed, `unscored` when it cannot be told."""
+    """One test: `kind` is empty when it passed, one of `KINDS` when it failed, `unscored` when it cannot be told.
+
+    `doubt` says why a failure may be the fault of the wall between two programs.
+    """
 
     kind: str = ""
     message: str = ""
+    doubt: str = ""
 
     @property
     def passed(self) -> bool:
@@ -109,10 +115,13 @@ class Outcome:
 
     @property
     def passed(self) -> bool | None:
-        """True when every test passed, None when one is unscored, and a failed one does not decide before it."""
+        """True when every test passed, None when one is unscored, and a failed one does not decide before it.
+
+        What the environment lacks (a package, the network) is unscored.
+        """
         for result in self.results:
             if result.kind:
-                return None if result.kind == UNSCORED else False
+                return None if result.kind in (UNSCORED, "environment") else False
         return True if len(self.results) == self.asked and self.results else None
 
     @property

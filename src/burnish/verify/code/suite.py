@@ -20,6 +20,7 @@ from burnish.verify.code.extract import CANDIDATE, parsed
 
 SUITES = 2048  # whose tests are kept read: many candidates share one
 SECONDS = 5.0  # ASSUMED for all tests of a candidate; AutoIF's released code uses 5 s a call (arXiv:2406.13542)
+LONGEST = 3600.0  # ASSUMED: seconds; more is a slip of the pen, and more than a clock of the system takes
 FIELDS = ("language", "tests", "entry_point", "setup", "stdin_tests", "seconds", "given", "names", "prefix")
 
 
@@ -60,8 +61,8 @@ class Suite:
     def __post_init__(self) -> None:
         if not self.tests and not self.exchanges:
             raise DataError("the suite holds no tests; give `tests` (a list of asserts) or `stdin_tests`")
-        if not self.seconds > 0:
-            raise DataError(f"`seconds` is {self.seconds!r}; it must be more than 0")
+        if not 0 < self.seconds <= LONGEST:
+            raise DataError(f"`seconds` is {self.seconds!r}; it must be more than 0 and at most {LONGEST:g}")
         if self.language == "python" and self.tests:
             for index, test in enumerate((*self.tests, self.setup, self.given)):
                 try:
@@ -72,7 +73,9 @@ class Suite:
             if not any(checks_something(test) for test in self.tests):
                 raise DataError("no test of the suite asserts anything, so every answer would pass; add an `assert`")
         if self.language == "python" and not self.names:
-            object.__setattr__(self, "names", free_names("\n".join((self.setup, *self.tests))))
+            free = free_names("\n".join((self.setup, *self.tests)))
+            own = defined_names(self.given)
+            object.__setattr__(self, "names", tuple(n for n in free if n not in own or n == self.entry))
 
 
 def checks_something(test: str) -> bool:
@@ -92,6 +95,26 @@ def free_names(code: str) -> tuple[str, ...]:
         top = table.get_type() == "module"
         used |= {s.get_name() for s in table.get_symbols() if s.is_referenced() and (top or s.is_global())}
     return tuple(sorted(used - bound - set(dir(builtins))))
+
+
+def defined_names(code: str) -> set[str]:
+    """Names that the top level of a program binds."""
+    top = symtable.symtable(code, CANDIDATE, "exec")
+    return {s.get_name() for s in top.get_symbols() if s.is_assigned() or s.is_imported()}
+
+
+def _exchange(index: int, pair: Any) -> Exchange:
+    """One stdin/stdout test of a reference; a list of lines, as APPS has it, stands for these lines."""
+    texts = {}
+    for key in ("input", "output"):
+        text = pair.get(key) if isinstance(pair, dict) else None
+        if isinstance(text, list) and all(isinstance(line, str) for line in text):
+            text = "\n".join(line.removesuffix("\n") for line in text)
+        if not isinstance(text, str):
+            told = '{"input": text, "output": text}; a list of lines is a text too'
+            raise DataError(f"stdin test {index} must be {told}, not {pair!r:.60}")
+        texts[key] = text
+    return Exchange(input=texts["input"], output=texts["output"])
 
 
 def _strings(row: Mapping[str, Any], name: str) -> tuple[str, ...]:
@@ -117,11 +140,10 @@ def read_suite(reference: str) -> Suite:
     unknown = sorted(set(row) - set(FIELDS))
     if unknown:
         raise DataError(f"the reference holds {unknown[0]!r}, which no code test has; known: {', '.join(FIELDS)}")
-    exchanges = []
-    for index, pair in enumerate(row.get("stdin_tests") or ()):
-        if not isinstance(pair, dict) or not all(isinstance(pair.get(k), str) for k in ("input", "output")):
-            raise DataError(f'stdin test {index} must be {{"input": text, "output": text}}, not {pair!r:.60}')
-        exchanges.append(Exchange(input=pair["input"], output=pair["output"]))
+    pairs = row.get("stdin_tests") or ()
+    if not isinstance(pairs, (list, tuple)):
+        raise DataError(f"`stdin_tests` of the reference must be a list, not {pairs!r:.60}")
+    exchanges = [_exchange(index, pair) for index, pair in enumerate(pairs)]
     seconds = row.get("seconds", SECONDS)
     if isinstance(seconds, bool) or not isinstance(seconds, (int, float)):
         raise DataError(f"`seconds` of the reference must be a number, not {seconds!r}")

@@ -18,11 +18,12 @@ from functools import lru_cache
 
 from burnish.protocols import Executor, Limits
 from burnish.verify.code.apart import Ended, Program, failure, message_of, sandbox_limits
+from burnish.verify.code.doubt import stranger
 from burnish.verify.code.extract import parsed
 from burnish.verify.code.inside import begin
 from burnish.verify.code.inside.plain import to_text
 from burnish.verify.code.outcome import UNSCORED, Outcome, Result, error_class, failed
-from burnish.verify.code.suite import SUITES, Suite
+from burnish.verify.code.suite import SUITES, Suite, defined_names
 
 MODULES = frozenset(
     [
@@ -93,6 +94,7 @@ DENIED = frozenset(
         "tb_next",
         "with_traceback",
         "modules",
+        "burnish_binary",
         "burnish_compare",
         "burnish_true",
         "memoryview",
@@ -229,6 +231,11 @@ class _Rewrite(ast.NodeTransformer):
             args += [ast.Constant(_SIGNS[type(sign)]), side]
         return ast.Call(func=ast.Name(id="burnish_compare", ctx=ast.Load()), args=args, keywords=[])
 
+    def visit_BinOp(self, node: ast.BinOp) -> ast.expr:
+        self.generic_visit(node)
+        args = [ast.Constant(type(node.op).__name__), node.left, node.right]
+        return ast.Call(func=ast.Name(id="burnish_binary", ctx=ast.Load()), args=args, keywords=[])
+
     def visit_Assert(self, node: ast.Assert) -> ast.stmt:
         self.generic_visit(node)
         called = ast.Call(func=ast.Name(id="burnish_true", ctx=ast.Load()), args=[node.test], keywords=[])
@@ -254,13 +261,20 @@ def rewritten(test: str) -> str:
     return ast.unparse(ast.fix_missing_locations(_Rewrite().visit(parsed(test))))
 
 
-def run_together(executor: Executor, code: str, suite: Suite, *, limits: Limits | None = None) -> Outcome:
+def run_together(
+    executor: Executor, code: str, suite: Suite, *, limits: Limits | None = None, fallback: bool = False
+) -> Outcome:
     """Run a suite of Python tests on a candidate in the interpreter of the tests.
+
+    Args:
+        fallback: the tests do not name what they need; then more of the candidate's code is unscored, and so is a
+            value of its own class where a test needs plain data.
 
     Raises:
         WorkerError: the sandbox failed, which says nothing about the candidate.
     """
-    why, asked, begun = refusal(code), len(suite.tests), time.monotonic()
+    asked, begun = len(suite.tests), time.monotonic()
+    why = refusal(code) or (stranger(code, suite) if fallback else "")
     if why:
         told = f"its tests need the same interpreter, which no code may share that {why}"
         return failed(UNSCORED, told, asked=asked, mode="together")
@@ -276,9 +290,9 @@ def run_together(executor: Executor, code: str, suite: Suite, *, limits: Limits 
             results = [failure(said)]
         else:
             tests = [rewritten(test) for test in suite.tests]
-            given = rewritten(suite.setup)
+            given = [suite.given, sorted(defined_names(suite.given) - set(suite.names)), rewritten(suite.setup)]
             reply = message_of(running.ask(to_text(["tests", given, tests, secret])))
-            results = _results(reply, secret)
+            results = _results(reply, secret, UNSCORED if fallback else "exit")
     except Ended as ended:
         results = [Result(kind=ended.kind, message=ended.message)]
     finally:
@@ -286,13 +300,13 @@ def run_together(executor: Executor, code: str, suite: Suite, *, limits: Limits 
     return Outcome(results=tuple(results), asked=asked, mode="together", seconds=time.monotonic() - begun)
 
 
-def _results(reply: list[object], secret: str) -> list[Result]:
+def _results(reply: list[object], secret: str, tampered: str) -> list[Result]:
     if reply[0] != "done" or len(reply) != 3 or reply[1] != secret or not isinstance(reply[2], list):
         return [Result(kind="exit", message="the verdict does not carry the secret")]
     found = []
     for passed, classes, text, where in reply[2]:
         told = f"{classes[0] if classes else ''}: {text[:600]}" + (f" ({where})" if where else "")
-        kind = "exit" if classes and classes[0] == "Tampered" else error_class(classes, text)
+        kind = tampered if classes and classes[0] == "Tampered" else error_class(classes, text)
         found.append(Result() if passed is True else Result(kind=kind, message=told))
     if found and found[0].passed:
         return found[1:]

@@ -1,7 +1,7 @@
 """The program that holds the candidate's code and nothing of the tests. Its text runs inside the sandbox.
 
 ["load", code, [name, ...]]     -> ["loaded", {name: what it is}] or ["raise", ...]
-["printed"]                     -> ["printed", the first characters of its stdout]
+["printed"]                     -> ["printed", the first characters of its stdout, whether a value lost its class]
 every request of `peer`         -> its answer
 """
 
@@ -9,8 +9,9 @@ import sys
 import types
 
 from burnish.verify.code.inside.peer import Peer
-from burnish.verify.code.inside.plain import from_text, to_text
+from burnish.verify.code.inside.plain import LOST, from_text, to_text
 
+ASYNC = 0x80  # the flag of `async def` without `yield`
 SHOWN = 4000  # characters of stdout that are kept for feedback
 
 
@@ -46,6 +47,8 @@ def _what(peer, value):
     """What a name of the candidate is: a function, an exception class with its line, or any other object, packed."""
     if isinstance(value, type) and issubclass(value, BaseException):
         return ["error", [kind.__name__ for kind in type.mro(value)[:-1]]]
+    if type(value) is types.FunctionType and value.__code__.co_flags & ASYNC:
+        return ["async", None]
     if type(value) is types.FunctionType:
         return ["function", None]
     return ["object", peer.pack(value)]
@@ -75,7 +78,7 @@ def serve(ask, answer):
         if message[0] == "load":
             reply = load(peer, message[1], message[2])
         elif message[0] == "printed":
-            reply = ["printed", "".join(sink.kept)]
+            reply = ["printed", "".join(sink.kept), bool(LOST)]
         else:
             reply = peer.serve(message)
         answer(to_text(reply))

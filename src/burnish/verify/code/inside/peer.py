@@ -2,7 +2,7 @@
 
 A message is a request or an answer to one; the host carries each from one side to the other, so that calls may nest:
 
-    ["call", target, [argument, ...], {name: argument}]    target: ["name", text] or ["object", handle]
+    ["call", target, [argument, ...], {name: argument}]    target: ["name" | "await", text] or ["object", handle]
     ["get" | "set" | "item" | "put" | "drop" | "next" | "iter" | "len" | "str" | "true" | "same" | "isa", ...]
     ["return", value, [[place, argument as it is now], ...]]       ["raise", text, where, names of its classes]
 
@@ -209,11 +209,15 @@ class Peer:
 
     def _call(self, message):
         _, (kind, which), packed, named = message
-        target = self.names[which] if kind == "name" else self.objects[which]
+        target = self.objects[which] if kind == "object" else self.names[which]
         if self.guard is not None:
             self.guard(target, "call")
         args = [self.unpack(part) for part in packed]
         value = target(*args, **{str(k): self.unpack(v) for k, v in named.items()})
+        if kind == "await":
+            import asyncio
+
+            value = asyncio.run(value)
         changed = []
         for place, given in enumerate(args):
             if type(given) in MUTABLE:

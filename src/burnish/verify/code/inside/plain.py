@@ -26,6 +26,9 @@ ROWS = {list: "l", tuple: "t", set: "s", frozenset: "z"}
 FACTORIES = {"l": list, "t": tuple, "s": set, "z": frozenset}
 
 
+LOST = set()  # names of the classes of values that crossed as the plain value below them
+
+
 class Malformed(Exception):
     """A message that does not follow the format above."""
 
@@ -100,10 +103,13 @@ def pack(value, keep, depth=0, exact=False):
         return ["n", value.__name__]
     found = _by_value(kind, value)
     if found is not None:
+        if kind.__module__ == "numpy":
+            LOST.add(kind.__name__)
         return found
     if not exact:
         below = _below(value)
         if below is not None:
+            LOST.add(kind.__name__)
             return pack(below, keep, depth + 1)
     if keep is None:
         raise TypeError("a value of type " + kind.__name__ + " is not plain data")

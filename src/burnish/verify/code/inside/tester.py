@@ -81,6 +81,12 @@ class Tests(Peer):
         remote.__name__ = remote.__qualname__ = name
         return remote
 
+    def coroutine(self, name):
+        async def remote(*args, **named):
+            return self.call(["await", name], args, named)
+
+        return remote
+
     def named(self, what, missing):
         """The candidate's names as the tests see them."""
         found = {name: Missing(self, name) for name in missing}
@@ -90,8 +96,9 @@ class Tests(Peer):
                 known = [k for k in lines if isinstance(k, type) and issubclass(k, Exception)]
                 self.errors[name] = found[name] = type(name, (known[0] if known else Exception,), {})
             else:
-                found[name] = self.function(name) if kind == "function" else self.unpack(content)
-                self.given = self.given or (kind != "function" and type(found[name]) is not Remote)
+                made = {"function": self.function, "async": self.coroutine}.get(kind)
+                found[name] = made(name) if made else self.unpack(content)
+                self.given = self.given or (made is None and type(found[name]) is not Remote)
         return found
 
 

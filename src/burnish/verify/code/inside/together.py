@@ -1,7 +1,8 @@
 """Candidate and tests in one interpreter, for tests that cannot be apart. Its text runs inside the sandbox.
 
     ["load", [module, ...], code]                   -> ["loaded"] or ["raise", text, where, names of classes]
-    ["tests", given code, [code, ...], secret]      -> ["done", secret, [[passed, classes, text, where, whose], ...]]
+    ["tests", [given code, its names, set-up], [code, ...], secret]
+                                                    -> ["done", secret, [[passed, classes, text, where, whose], ...]]
 
 The secret and the tests arrive after the candidate's top level has run. Comparisons and assertions of the tests are
 rewritten by the host to `burnish_compare` and `burnish_true`, which ask no class of the candidate.
@@ -10,6 +11,7 @@ rewritten by the host to `burnish_compare` and `burnish_true`, which ask no clas
 import builtins
 import contextlib
 import importlib
+import operator
 import sys
 import types
 
@@ -24,6 +26,13 @@ SIGNS = {
     "is": lambda a, b: a is b,
     "is not": lambda a, b: a is not b,
 }
+
+
+BINARY = {
+    "Add": operator.add, "Sub": operator.sub, "Mult": operator.mul, "Div": operator.truediv, "Mod": operator.mod,
+    "FloorDiv": operator.floordiv, "Pow": operator.pow, "MatMult": operator.matmul, "LShift": operator.lshift,
+    "RShift": operator.rshift, "BitOr": operator.or_, "BitXor": operator.xor, "BitAnd": operator.and_,
+}  # fmt: skip
 
 
 class Tampered(Exception):
@@ -85,13 +94,21 @@ class Compare:
                 found = first in parts if parts is not None else any(self.equal(first, item) for item in second)
                 good = found == (sign == "in")
             else:
-                if sign not in ("is", "is not") and (self.foreign(first) or self.foreign(second)):
+                if sign not in ("is", "is not") and self.foreign(first) != self.foreign(second):
                     raise Tampered("an order of objects of the candidate's own class")
                 good = SIGNS[sign](first, second)
             if not good:
                 return False
             first = second
         return True
+
+    def binary(self, name, one, two):
+        """An operation of a test; an object of the candidate's may not turn a value of the test into plain data."""
+        value = BINARY[name](one, two)
+        written = name == "Mod" and isinstance(one, str)
+        if self.foreign(one) != self.foreign(two) and not self.foreign(value) and not written:
+            raise Tampered("an operation with an object of the candidate's own class")
+        return value
 
     def true(self, value):
         if self.foreign(value) and any(hasattr(type(value), name) for name in ("__bool__", "__len__")):
@@ -159,14 +176,16 @@ def serve(ask, answer):
                 reply = ["raise", text, where, classes]
             answer(to_text(reply))
             continue
-        _, given, tests, secret = message
+        _, (given, own, setup), tests, secret = message
         module = types.ModuleType("tests")
         public = {k: v for k, v in candidate.__dict__.items() if not k.startswith("__") and k not in PRISTINE}
         compare = Compare(known)
-        module.__dict__.update(public, __builtins__=dict(PRISTINE))
-        module.__dict__.update(burnish_compare=compare, burnish_true=compare.true)
+        module.__dict__.update(__builtins__=dict(PRISTINE))
+        exec(compile(given, "<given>", "exec"), module.__dict__)
+        module.__dict__.update({k: v for k, v in public.items() if k not in own})
+        module.__dict__.update(burnish_compare=compare, burnish_true=compare.true, burnish_binary=compare.binary)
         results = [[False, ["Tampered"], "the candidate changed " + _changed(before), ""]] if _changed(before) else []
         if not results:
-            for code in (given, *tests):
+            for code in (setup, *tests):
                 results.append(_test(code, module.__dict__, before))
         answer(to_text(["done", secret, results]))

@@ -11,12 +11,21 @@ from dataclasses import replace
 from pathlib import Path
 
 from burnish.protocols import Executor, Limits, Ran
-from burnish.verify.code.languages.table import ALIASES, Language, find_language, missing, refused
+from burnish.verify.code.languages.java import java_name
+from burnish.verify.code.languages.joined import js_code
+from burnish.verify.code.languages.scan import blanked, depth
+from burnish.verify.code.languages.table import ALIASES, Language, find_language, missing
 from burnish.verify.code.outcome import UNSCORED, Outcome, Result, error_class, failed
 from burnish.verify.code.suite import Exchange, Suite
 
 COMPILE = 60.0  # ASSUMED: seconds of a compiler; the header that MultiPL-E includes in C++ is a large one
 ABSENT, BROKEN = 96, 97  # how the script below ends when there are no tools, and when the compiler refuses
+# A package that is not installed, as compilers word it; what the languages bring along themselves is none.
+_ABSENT = re.compile(
+    r"fatal error: [\w./+-]+: No such file or directory|error: package (?!javax?\.)[\w.]+ does not exist|"
+    r"unresolved import `(?!std|core|alloc|crate|self|super)\w+|can't find crate for `\w+`|"
+    r"cannot find package \"[^\"]+|no required module provides package [\w./-]+"
+)
 MEMORY = 2048  # ASSUMED: MiB for a compiler or a Java machine, which reserve more than they use
 PROCESSES = 128
 
@@ -32,12 +41,20 @@ def _script(language: Language, runs: Sequence[tuple[str, str]], seconds: float)
     if language.name == "rust":  # rustup's stand-in for the compiler is there even where the compiler is not
         lines.append(f"rustc --version > build.txt 2>&1 || exit {ABSENT}")
     if language.build:
-        lines.append(f"{language.build} > build.txt 2>&1 || exit {BROKEN}")
+        lines.append(f"{{ {language.build}; }} > build.txt 2>&1 || {{ {_whose(language, runs)} exit {BROKEN}; }}")
     for source, name in runs:
         given = f"< {source}" if source else ""
         lines.append(f"timeout -s KILL {seconds:g} {language.start} {given} > {name}.out 2> {name}.err")
         lines.append(f"echo $? > {name}.rc")
     return "\n".join(lines) + "\n"
+
+
+def _whose(language: Language, runs: Sequence[tuple[str, str]]) -> str:
+    """The command that says so when a program builds but for the checks of types that were put into its tests."""
+    if not language.bare or runs[0][0]:
+        return ""
+    told = "burnish-unscored: a result is of a type that decides itself how it compares"
+    return f"{language.bare} > bare.txt 2>&1 && echo '{told}' >> build.txt;"
 
 
 def _limits(limits: Limits, seconds: float) -> Limits:
@@ -58,6 +75,10 @@ def _built_badly(ran: Ran, language: Language) -> Result | None:
             f"{name}: {' and '.join(language.tools)} cannot be run inside the sandbox; {language.advice} for all users"
         )
         return Result(kind=UNSCORED, message=why)
+    if ran.status == BROKEN and (cause := re.search(r"burnish-unscored: (.*)", told)):
+        return Result(kind=UNSCORED, message=f"{language.name}: {cause[1][:200]}")
+    if ran.status == BROKEN and (absent := _ABSENT.search(told)):
+        return Result(kind="environment", message=f"not installed: {absent[0][:300]}")
     if ran.status == BROKEN:
         first = next((line for line in told.splitlines() if "error" in line), told[:300])
         return Result(kind="syntax", message=f"the compiler refuses: {first[:500]}")
@@ -75,6 +96,8 @@ def _ran_badly(status: int, error: str) -> Result:
         return Result(kind="memory", message=error[-300:])
     if status == 0:
         return Result(kind="exit", message="the program ended before its tests did")
+    if missed := re.search(r"Cannot find module '?(?![./])[\w@/-]+", error):
+        return Result(kind="environment", message=missed[0][:300])
     if "SyntaxError" in error:
         line = next(line for line in error.splitlines() if "SyntaxError" in line)
         return Result(kind="syntax", message=line[:400])
@@ -95,27 +118,70 @@ def run_compiled(executor: Executor, code: str, suite: Suite, *, limits: Limits 
     asked = len(suite.tests)
     if lacking := missing(language):
         return failed(UNSCORED, lacking, asked=asked, mode="compiled")
-    if bad := refused(language, code.removeprefix(suite.prefix), suite.tests):
-        return failed("exit", f"an answer may not hold {bad!r} here", asked=asked, mode="compiled")
     results, seconds = [], 0.0
     for test in suite.tests:
+        prefix, own = split(code, suite.prefix)
+        if bad := language.refused(own, test):
+            told = f"{language.name}: candidate and tests share a program, which no answer may that holds {bad!r}"
+            return failed(UNSCORED, told, asked=asked, mode="compiled")
         word = secrets.token_hex(12)
-        files = {language.file: language.joined(code, test, word).encode("utf-8", "replace")}
-        # The driver of JavaScript reads candidate and tests from stdin, so that no file holds the tests.
-        stdin = json.dumps([code, test, word]) if language.name == "javascript" else ""
-        script = _script(language, [("", "run")], suite.seconds)
-        ran = executor.command(
-            ["/bin/sh", "-c", script],
-            stdin=stdin,
-            files=files,
-            keep=("build.txt", "run.out", "run.err", "run.rc"),
-            limits=_limits(limits or Limits(), COMPILE + suite.seconds),
-        )
+        own = _closed(language, prefix, own, test)
+        ran = _run(executor, language, (prefix, own, test, word), suite.seconds, limits)
         seconds += ran.seconds
         results.append(_judged(ran, word, language))
         if results[-1].kind:
             break
     return Outcome(results=tuple(results), asked=asked, mode="compiled", seconds=seconds)
+
+
+def _run(
+    executor: Executor, language: Language, parts: tuple[str, str, str, str], seconds: float, limits: Limits | None
+) -> Ran:
+    """Build and run one test on one candidate."""
+    prefix, own, test, word = parts
+    if language.name == "java":
+        language = named(language, java_name(test))
+    whole, bare = language.joined(prefix, own, test, word)
+    files = {language.file: whole.encode("utf-8", "replace")}
+    if language.bare:
+        files[f"bare.{language.file.partition('.')[2]}"] = bare.encode("utf-8", "replace")
+    # The driver of JavaScript reads candidate and tests from stdin, so that no file holds the tests.
+    stdin = json.dumps([js_code(prefix + own), test, word]) if language.name == "javascript" else ""
+    return executor.command(
+        ["/bin/sh", "-c", _script(language, [("", "run")], seconds)],
+        stdin=stdin,
+        files=files,
+        keep=("build.txt", "run.out", "run.err", "run.rc"),
+        limits=_limits(limits or Limits(), COMPILE + seconds),
+    )
+
+
+def named(language: Language, name: str) -> Language:
+    """Java with another class to start."""
+    build, start = (re.sub(r"\bProblem\b", name, text) for text in (language.build, language.start))
+    return replace(language, file=f"{name}.java", build=build, start=start)
+
+
+def split(code: str, prefix: str) -> tuple[str, str]:
+    """What of a program is the problem's, and what is the candidate's own: the lines that both begin with."""
+    if code.startswith(prefix):
+        return prefix, code[len(prefix) :]
+    size = 0
+    for one, two in zip(code.splitlines(keepends=True), prefix.splitlines(keepends=True), strict=False):
+        if one != two:
+            break
+        size += len(one)
+    return code[:size], code[size:]
+
+
+def _closed(language: Language, prefix: str, own: str, test: str) -> str:
+    """A candidate's text that leaves open what the test closes: MultiPL-E's tests begin with a closing brace."""
+    if not language.opens or not test.lstrip().startswith("}"):
+        return own
+    level = depth(prefix + own)
+    if language.nests == 2 and level == 0:  # a whole class
+        own, level = own[: blanked(own).rfind("}")], 1
+    return f"{own}\n{language.opens}" if level == language.nests - 1 else own
 
 
 def _judged(ran: Ran, word: str, language: Language) -> Result:
@@ -189,9 +255,9 @@ def run_exchanges(
         language = replace(language, file="main.go", build="go build -o main main.go", start="./main")
     if language.name == "java":
         public = re.search(r"public\s+(?:final\s+)?class\s+(\w+)", code) or re.search(r"\bclass\s+(\w+)", code)
-        name = public[1] if public else "Main"
-        build, start = (text.replace("Problem", name) for text in (language.build, language.start))
-        language = replace(language, file=f"{name}.java", build=build, start=start)
+        language = named(language, public[1] if public else "Main")
+    if language.name == "cpp":  # a program of its own may define what it likes
+        language = replace(language, build="g++ -std=c++17 -O0 -w -o main main.cpp")
     files = {f"in{i}.txt": e.input.encode("utf-8", "replace") for i, e in enumerate(suite.exchanges)}
     files[language.file] = code.encode("utf-8", "replace")
     runs = [(f"in{i}.txt", f"r{i}") for i in range(asked)]

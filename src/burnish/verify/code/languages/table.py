@@ -4,20 +4,23 @@ from __future__ import annotations
 
 import re
 import shutil
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
 
 from burnish.errors import DataError
-from burnish.verify.code.languages.joined import (
-    IDENTIFIER,
-    JS_DRIVER,
-    cpp_program,
-    go_program,
-    java_program,
-    rust_program,
-)
+from burnish.verify.code.languages.cpp import cpp_program, cpp_refused
+from burnish.verify.code.languages.java import java_program, java_refused
+from burnish.verify.code.languages.joined import go_program, js_program
+from burnish.verify.code.languages.rust import rust_program, rust_refused
+from burnish.verify.code.languages.scan import without_comments
 
-_DECLARED = re.compile(r"\b(class|interface|enum|record|struct|type|trait|union|mod|macro_rules!|as)\s+(\w+)")
+# What a C++ answer defines of the C library would stand for it in the tests as well; the object file shows it.
+_CPP = (
+    "g++ -std=c++17 -O0 -w -c -o main.o main.cpp && "
+    "if nm -g --defined-only main.o | grep -E ' [TWi] ' | grep -vE ' (main|_Z.*|DW[.]ref.*)$'; "
+    "then echo 'burnish-unscored: the answer defines a function of the library'; false; else g++ -o main main.o; fi"
+)
+_GO = re.compile(r"\bos\.Exit|/proc/|\bunsafe\b|TestMain|\binit\s*\(")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -29,8 +32,12 @@ class Language:
         file: the name of the source file.
         build: the shell command that builds it; empty when nothing is built.
         start: the command that runs it.
-        joined: (candidate's text, tests' text, secret word) -> the whole program with the word at its end.
-        refused: what a candidate's text must not hold, as a pattern.
+        joined: (prefix, candidate's text, tests' text, secret word) -> the whole program with the word at its end,
+            and the same without checks of types, to tell whose fault it is when the first does not build.
+        refused: (candidate's text, tests' text) -> what of it the tests could not stand beside, or nothing.
+        bare: the command that tells whether the second program builds; empty when there is no second one.
+        nests: how many braces a prompt leaves open, where tests begin with a closing one.
+        opens: what opens as many again behind a candidate that closed its function itself.
     """
 
     name: str
@@ -38,9 +45,12 @@ class Language:
     file: str
     build: str
     start: str
-    joined: Callable[[str, str, str], str]
-    refused: str = ""
+    joined: Callable[[str, str, str, str], tuple[str, str]]
+    refused: Callable[[str, str], str] = lambda code, tests: ""
     advice: str = ""
+    bare: str = ""
+    nests: int = 1
+    opens: str = ""
 
 
 LANGUAGES: dict[str, Language] = {
@@ -50,10 +60,12 @@ LANGUAGES: dict[str, Language] = {
             name="cpp",
             tools=("g++",),
             file="main.cpp",
-            build="g++ -std=c++17 -O0 -w -o main main.cpp",
+            build=_CPP,
+            bare="g++ -std=c++17 -O0 -w -fsyntax-only bare.cpp",
+            opens="void burnish_tail() {\n",
             start="./main",
             joined=cpp_program,
-            refused=r"namespace\s+std\b|#\s*include\s*[\"<]/|\basm\b|__asm|/proc/|%:|\?\?=|\bmain\s*\(",
+            refused=cpp_refused,
             advice="install g++ (Debian: apt-get install g++)",
         ),
         Language(
@@ -63,7 +75,9 @@ LANGUAGES: dict[str, Language] = {
             build="javac -nowarn -J-Xmx512m -J-XX:+UseSerialGC -J-XX:TieredStopAtLevel=1 Problem.java",
             start="java -ea -Xmx384m -XX:+UseSerialGC -XX:TieredStopAtLevel=1 -Xshare:auto Problem",
             joined=java_program,
-            refused=r"getResource|ClassLoader|AssertionStatus|\.class\"|java\.lang\.instrument|sun\.misc",
+            refused=java_refused,
+            nests=2,
+            opens="static void burnishTail() {\n",
             advice="install a JDK (Debian: apt-get install default-jdk-headless)",
         ),
         Language(
@@ -72,7 +86,7 @@ LANGUAGES: dict[str, Language] = {
             file="main.js",
             build="",
             start="node main.js",
-            joined=lambda code, tests, word: JS_DRIVER,
+            joined=js_program,
             advice="install Node.js (Debian: apt-get install nodejs)",
         ),
         Language(
@@ -82,7 +96,8 @@ LANGUAGES: dict[str, Language] = {
             build="go mod init x 2> /dev/null; go test -c -o main .",
             start="./main -test.v",
             joined=go_program,
-            refused=r"\bos\.Exit|/proc/|\bunsafe\b|TestMain|\binit\s*\(",
+            refused=lambda code, tests: "".join(_GO.findall(without_comments(code))[:1]),
+            opens="func burnishTail() {\n",
             advice="install Go (Debian: apt-get install golang-go)",
         ),
         Language(
@@ -92,7 +107,9 @@ LANGUAGES: dict[str, Language] = {
             build="rustc --edition 2021 -A warnings -C opt-level=1 -o main main.rs",
             start="./main",
             joined=rust_program,
-            refused=r"include(?:_str|_bytes)?!|/proc/|\bextern\b|no_mangle|#!\[|mod\s+std\b|fn\s+main\b",
+            refused=rust_refused,
+            bare="rustc --edition 2021 -A warnings --emit metadata -o bare.rmeta bare.rs",
+            opens="fn burnish_tail() {\n",
             advice="install Rust (https://rustup.rs, or Debian: apt-get install rustc)",
         ),
     )
@@ -116,18 +133,3 @@ def probe() -> dict[str, str]:
 def missing(language: Language) -> str:
     absent = [tool for tool in language.tools if shutil.which(tool) is None]
     return f"{language.name}: no {' and no '.join(absent)} on this machine; {language.advice}" if absent else ""
-
-
-def refused(language: Language, code: str, tests: Sequence[str]) -> str:
-    """What of a candidate's text its tests could not stand beside, empty when there is nothing.
-
-    That is what no answer needs (a language's `refused`), and a type, module or macro of a name that the tests use.
-    """
-    found = re.search(language.refused, code) if language.refused else None
-    if found:
-        return found[0]
-    used = set(IDENTIFIER.findall("\n".join(tests)))
-    for match in _DECLARED.finditer(code) if language.name in ("java", "rust") else ():
-        if match[2] in used:
-            return match[0]
-    return ""
