@@ -15,7 +15,7 @@ from burnish.verify.math.extract import choice, closing, marked, statements
 from burnish.verify.math.hedges import asked, bounded, denied, partial, ranged, scaled, without_reason
 from burnish.verify.math.numbers import numbers_in
 from burnish.verify.math.reading.forms import read
-from burnish.verify.math.reading.numerals import last_spelled
+from burnish.verify.math.reading.numerals import Spelled, last_spelled
 from burnish.verify.math.reading.shapes import Many, Text, Value
 from burnish.verify.math.reading.tokens import plain
 from burnish.verify.math.reading.units import unit_after
@@ -25,8 +25,10 @@ from burnish.verify.math.symbolic import SECONDS
 
 _LETTERS = re.compile(r"[A-J](?:\s*+,?\s*+[A-J])*+")
 _LETTER = re.compile(r"\$?\\(?:text|textbf|mathrm|mathbf)\s*+\{\s*+[(]?([A-J])[).]?\s*+\}\$?|[(]([A-Ja-j])[)]")
+_ALONE = re.compile(r"\[-?[0-9.]++(?:[eE][-+]?[0-9]++)?\]")  # a JSON list of one number
 _MISSING = frozenset(("none", "null", "nan", "n/a", "na", "unknown", "?"))  # how files write an absent answer
 _PLAIN = re.compile(r"\s*+[-+]?[0-9][0-9,]*+(?:\.[0-9]++)?\s*+")
+_PROSE = re.compile(r"[A-Za-z]{2}")
 LINE = 200  # ASSUMED: characters of a last line that is read as an answer
 LAST = 2_000  # ASSUMED: characters at the end that are searched for the last number first
 _COMMAND = re.compile(r"\\[A-Za-z]")
@@ -47,7 +49,7 @@ def read_reference(reference: str) -> Gold | str:
     accepted answers (`["1/2", "0.5"]`), or `{"answer": "B", "options": {"A": "3", "B": "4"}}`, or `{"answers": [...]}`.
     """
     text = reference.strip()
-    if text.startswith(('{"', '["', '{ "')):
+    if text.startswith(('{"', '["', '{ "')) or _ALONE.fullmatch(text):
         try:
             held = json.loads(text)
         except ValueError:
@@ -145,10 +147,13 @@ class MathChecker:
             if found is not None:
                 return found
         line = text.rstrip().rpartition("\n")[2].strip().strip("*").strip()
-        if line and len(line) <= LINE:
-            form = read(line)
-            if not isinstance(form, Text) and not (isinstance(form, Many) and "=" in line):
-                return self._equivalent(line, gold)
+        if _PROSE.search(line):
+            line = line.rstrip("!")  # "It is 18!" is no factorial
+        for reading in dict.fromkeys((line, without_reason(line).strip())):
+            if reading and len(reading) <= LINE and (reading == line or "=" not in reading):
+                form = read(reading)
+                if not isinstance(form, Text) and not (isinstance(form, Many) and "=" in reading):
+                    return self._equivalent(reading, gold)
         return self._last(text, gold, shown)
 
     def _stated(self, statement: str, gold: str, shown: str) -> MathResult | None:
@@ -178,10 +183,10 @@ class MathChecker:
         numbers = numbers_in(text[-LAST:]) or numbers_in(text)
         kept = [number for number in numbers if not denied(number.before) and not asked(number.after)]
         if not kept:
-            why = "the answer only says what it is not" if numbers else "the answer holds no number"
             spelled = None if numbers else last_spelled(text[-LAST:])
             if spelled is not None:
-                return self._equivalent(str(spelled), gold)
+                return self._spelled(spelled, gold, shown)
+            why = "the answer only says what it is not" if numbers else "the answer holds no number"
             return MathResult(kind="different", why=why, given="", gold=shown)
         last = kept[-1]
         given = f"{last.before[-20:]}{last.text}".lstrip()
@@ -191,9 +196,17 @@ class MathChecker:
         if result.kind == "equal" and partial(last.before, last.after):
             return _open(given, shown, "unparsable")
         spelled = last_spelled(last.after) if result.kind == "different" else None
-        if spelled is not None and self._equivalent(str(spelled), gold).kind == "equal":
+        if spelled is not None and self._equivalent(str(spelled.value), gold).kind == "equal":
             return _open(f"{last.text}{last.after}", shown, "unparsable")
         return result
+
+    def _spelled(self, found: Spelled, gold: str, shown: str) -> MathResult:
+        """The last number in words of a text without digits. "One" alone is more often a pronoun than an answer."""
+        if denied(found.before):
+            return MathResult(kind="different", why="the answer only says what it is not", given="", gold=shown)
+        result = self._equivalent(str(found.value), gold)
+        doubtful = found.value == 1 or found.several or bounded(found.before, found.after)
+        return _open(found.around, shown, "unparsable") if result.kind == "equal" and doubtful else result
 
     def _expression(self, text: str, gold: str) -> MathResult:
         """Any other gold answer: the first statement that can be read decides."""
@@ -220,7 +233,11 @@ class MathChecker:
 
 
 def _open(given: str, gold: str, kind: Kind) -> MathResult:
-    why = "it says what the answer is not, or bounds" if kind == "different" else "words that leave open which value is meant"
+    why = (
+        "it says what the answer is not, or bounds"
+        if kind == "different"
+        else "words that leave open which value is meant"
+    )
     return MathResult(kind=kind, why=why, given=given, gold=gold)
 
 

@@ -24,7 +24,9 @@ _ADDED = re.compile(r"\\(?:sum|prod|int|iint|oint|lim|limits|binom|partial|det|o
 _NEVER = re.compile(r"\\begin|\\[cl]?dots|\.\.\.|\n\s*\n|\$[^$]+\$[^$]+\$")
 _LETTER = re.compile(r"[0-9)\s=][A-Za-z]{1,3}(?![A-Za-z])")
 _NAME = r"(?:\\(?:text|mathrm|textrm)\s*+\{[\s~]*+)?[A-Za-z]{1,6}(?:\^\{?-?[0-9]\}?)?[\s~]*+\}?(?:\^\{?-?[0-9]\}?)?"
-_UNIT = re.compile(rf"(?:(?<=[0-9)}}])|(?<=[0-9)}}$]))(?:\s|\\[,; ]|~)*+({_NAME}(?:\s*+(?:/|\\cdot|\*)\s*+{_NAME}){{0,3}})[\s$.]*+$")
+_UNIT = re.compile(
+    rf"(?:(?<=[0-9)}}])|(?<=[0-9)}}$]))(?:\s|\\[,; ]|~)*+({_NAME}(?:\s*+(?:/|\\cdot|\*)\s*+{_NAME}){{0,3}})[\s$.]*+$"
+)
 DEFAULT = Rules()
 
 

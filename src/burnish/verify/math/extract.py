@@ -51,7 +51,8 @@ _BRACKETED = re.compile(r"[(（]([A-J])[)）]")
 _OTHER = re.compile(r"\s*+[)）]?\s*+(?:or|nor|或)\s++[(（]?[A-J](?![A-Za-z])")
 _EITHER = re.compile(r"(?:\b[A-J][)）]?\s*+(?:,\s*+)?(?:or|nor|或)|\b(?:either|neither))\s++[(（]?\s*+$")
 _SMALL = re.compile(
-    r"(?:^|answer(?:\s++is)?:?\s*+|option\s++|choice\s++)[*$\s]*+(?:\\text\s*+\{)?[(（]([a-j])[)）]\}?[\s.*$]*+$", re.IGNORECASE
+    r"(?:^|answer(?:\s++is)?:?\s*+|option\s++|choice\s++)[*$\s]*+(?:\\text\s*+\{)?[(（]([a-j])[)）]\}?[\s.*$]*+$",
+    re.IGNORECASE,
 )
 _LAST = re.compile(rf"(?:^|[\s=.。,:，：(])({_LETTERS})[\s)）.。*$]*+$")
 

@@ -11,7 +11,8 @@ NEAR = 40  # ASSUMED: characters before a number in which it is denied or bounde
 
 _OPEN = r"[\s*_$\"'“‘(（\\{]*+(?:text\{|mathrm\{)?\s*+$"  # dress between a word and its number
 _NOT = (
-    r"(?:\b(?:not|cannot|never|neither|nor|no longer|isnt|cant|wont)\b|n['’]t\b|不是|不等于|不为|并非|不会是|而非|不可能是)"
+    r"(?:\b(?:not|cannot|never|neither|nor|no|no longer|isnt|cant|wont)\b|n['’]t\b"
+    r"|不是|不等于|不为|并非|不会是|而非|不可能是)"
 )
 # "only", "just" after "not" would say yes; "be", "equal" and the like do not.
 _DENIED = re.compile(
@@ -24,10 +25,16 @@ _BOUND = re.compile(
     rf"|至少|至多|大于|小于|不少于|不超过|多于|少于|超过)(?:\s*+\}})?{_OPEN}",
     re.IGNORECASE,
 )
-_SIGN = re.compile(r"(?:[<>≤≥≠≮≯]|\\(?:ge|le|geq|leq|geqslant|leqslant|gt|lt|ne|neq|not)\b|!=|[<>]=)[\s$\\{=]*+$")
-_LEADS = re.compile(rf"[\s*_$\"'“‘(（\\{{]*+(?:text\{{|mathrm\{{)?\s*+{_NOT}\}}?\s++[\s$*(\[\\-]*+(?:[0-9]|[A-J]\b|\\|[b-z]\b)", re.I)
+_SIGN = re.compile(
+    r"(?:(?<![<>])[<>]|[≤≥≠≮≯]|\\(?:ge|le|geq|leq|geqslant|leqslant|gt|lt|ne|neq|not)\b|!=|[<>]=)[\s$\\{=]*+$"
+)
+_LEADS = re.compile(
+    rf"[\s*_$\"'“‘(（\\{{]*+(?:text\{{|mathrm\{{)?\s*+{_NOT}\}}?\s++[\s$*(\[\\-]*+(?:[0-9]|(?-i:[A-J]\b|[b-z]\b)|\\)",
+    re.I,
+)
 _AFTER = re.compile(
-    r"[\s$*}%]*+(?:[A-Za-z]++\s)?(?:or (?:more|less|fewer|above|below|higher|lower|greater)|and (?:above|below|up|over)|"
+    r"[\s$*}%]*+(?:[A-Za-z]++\s)?"
+    r"(?:or (?:more|less|fewer|above|below|higher|lower|greater)|and (?:above|below|up|over)|"
     r"(?:or|或)\s*+[\s$\\(]*+-?[0-9]|以上|以下|at (?:most|least)\b|\?)",
     re.IGNORECASE,
 )
@@ -45,7 +52,7 @@ _SUM_BEFORE = re.compile(r"(?:[×·/]|[0-9)}]\s*+\*|[0-9)}]\s*+[-+–]|\\(?:time
 _SUM_AFTER = re.compile(r"[\s})]*+(?:[×≤≥]|<(?!<)|>(?!>)|[*·/]\s*+[0-9(]|[-+]\s*+[0-9(\\]|\\(?:times|cdot|div)\b)")
 _POWER_BEFORE = re.compile(r"(?:[\^√]|[0-9)}]\*\*|\\(?:sqrt|frac)\b|\^\{)[\s({]*+-?$|[0-9][eE][-+]?$")
 _POWER_AFTER = re.compile(
-    r"[\s})]*+(?:[\^√!π]|\*\*\s*+[-0-9(]|(?:[xX×·*]|\\times|\\cdot)\s*+10\s?(?:\^|\*\*)|[eE][-+]?[0-9]|\\(?:sqrt|pi|frac)\b|:[0-9])"
+    r"[\s})]*+(?:[\^√π]|![-+*/^0-9(]|\*\*\s*+[-0-9(]|(?:[xX×·*]|\\times|\\cdot)\s*+10\s?(?:\^|\*\*)|[eE][-+]?[0-9]|\\(?:sqrt|pi|frac)\b|:[0-9])"
     r"|\s?(?:hundred|thousand|million|billion|trillion|dozens?)\b|\s?(?:[万亿百]|千(?![米克]))",
     re.IGNORECASE,
 )
@@ -85,7 +92,8 @@ def ranged(statement: str) -> bool:
 
 def taken_back(statement: str) -> bool:
     """Whether a statement only says what the answer is not, or asks."""
-    return bool(_LEADS.match(statement[:NEAR])) or statement.rstrip(" *_$\"'”").endswith(("?", "？"))
+    asks = without_reason(statement).rstrip(" *_$\"'”").endswith(("?", "？"))
+    return asks or bool(_LEADS.match(statement[:NEAR]))
 
 
 def corrected(statement: str) -> str:

@@ -101,13 +101,16 @@ class Found:
 
 
 def numbers_in(text: str, around: int = 80) -> list[Found]:
-    """The numbers of a text in order, each with that many characters on either side. Thousands at most, from the end."""
+    """The numbers of a text in order (of many the last thousand), each with that many characters on either side."""
     text = text.translate(_PLAIN)
     made = []
     for match in list(_NUMBER.finditer(text))[-STATEMENTS * 20 :]:
         value = _fraction(match)
         if value is not None:
-            before, after = text[max(0, match.start() - around) : match.start()], text[match.end() : match.end() + around]
+            before, after = (
+                text[max(0, match.start() - around) : match.start()],
+                text[match.end() : match.end() + around],
+            )
             made.append(Found(value=value, percent=bool(_PERCENT.match(after)), before=before, after=after))
     return made
 

@@ -251,7 +251,9 @@ def _without_unit(items: list[Token]) -> tuple[list[Token], tuple[str, ...]]:
     if tail and first and rest[first - 1].kind == "op" and rest[first - 1].text == "/":  # "30 / km"
         first -= 1
     rate = bool(tail) and set(unit) <= set("$€£¥₹") and rest[first].text in ("/", "per", "a", "each")  # "$18/day"
-    if unit and ((tail and not rate) or (not set(unit) <= set("$€£¥₹") and not all(word.lower() in _LEADS for word in unit))):
+    if unit and (
+        (tail and not rate) or (not set(unit) <= set("$€£¥₹") and not all(word.lower() in _LEADS for word in unit))
+    ):
         raise Unreadable("words before the value")
     if any(token.kind == "num" and not _exponent(tail, index) for index, token in enumerate(tail)):
         raise Unreadable("a number among the words")

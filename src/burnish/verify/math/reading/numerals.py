@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import re
+from dataclasses import dataclass
 from fractions import Fraction
 
 MAX_WORDS = 14  # ASSUMED: words of one spelled number
@@ -14,10 +15,10 @@ LONGEST = 200  # ASSUMED: characters of an answer in which a number is spelled
 _UNITS = (
     "zero one two three four five six seven eight nine ten eleven twelve thirteen fourteen fifteen sixteen seventeen "
     "eighteen nineteen"
-).split()
-_SMALL = {word: number for number, word in enumerate(_UNITS)} | {
-    word: 10 * number
-    for number, word in enumerate("twenty thirty forty fifty sixty seventy eighty ninety".split(), start=2)
+)
+_TENS = "twenty thirty forty fifty sixty seventy eighty ninety"
+_SMALL = {word: number for number, word in enumerate(_UNITS.split())} | {
+    word: 10 * number for number, word in enumerate(_TENS.split(), start=2)
 }
 _SCALES = {"thousand": 10**3, "million": 10**6, "billion": 10**9, "trillion": 10**12}
 _TIMES = {"hundred": 100, "dozen": 12, "dozens": 12} | _SCALES
@@ -43,6 +44,8 @@ _SPELLED = re.compile(
     rf"(?:(?:an?|minus|negative)\s(?=(?:{_WORD})\b))?(?:{_WORD})(?:(?:\s|-|\sand\s)(?:{_WORD})){{0,{MAX_WORDS}}}(?![-\w])",
     re.IGNORECASE,
 )
+_SPELLED_IN = re.compile(rf"(?<![-\w]){_SPELLED.pattern}", re.IGNORECASE)
+_JOINED = re.compile(r"\s*+(?:,\s*+)?(?:or|and|to|nor|或|到|至)\s*+", re.IGNORECASE)
 _CHINESE = re.compile(rf"(?:负)?{_HAN_NUMBER}")
 _CHINESE_LAST = re.compile(rf"(?:负)?{_HAN_NUMBER}(?=[{_COUNTED}]|[^\u3400-\u9fff]|$)")
 _NOUN = re.compile(rf"[{_COUNTED}]?|(?:平方|立方)?(?:千米|公里|厘米|毫米|分米|千克|公斤|分钟|小时|米)")
@@ -116,7 +119,7 @@ def _scaled(match: re.Match[str]) -> str:
 
 
 def in_digits(text: str) -> str:
-    """An answer with its numbers in digits: "1 million" anywhere, and the spelled number that a short answer begins with.
+    """An answer with its numbers in digits: "1 million" anywhere, and the words that a short answer begins with.
 
     What is no number stays as it is. In Chinese only a unit or a measure word may follow: 三角形 is not three.
     """
@@ -135,9 +138,30 @@ def in_digits(text: str) -> str:
     return f"{value}{bare[match.end() :]}"
 
 
-def last_spelled(text: str) -> Fraction | None:
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Spelled:
+    """A number in words in a text, with what stands around it.
+
+    Args:
+        several: whether "or", "and" or "to" joins it to the number in words before it: "six or seven".
+    """
+
+    value: Fraction
+    before: str
+    after: str
+    around: str
+    several: bool
+
+
+def last_spelled(text: str) -> Spelled | None:
     """The last number in words of a text, or None."""
-    found = [(match.start(), _spelled(match.group())) for match in re.finditer(rf"\b{_SPELLED.pattern}", text, re.I)]
-    found += [(match.start(), _chinese(match.group())) for match in _CHINESE_LAST.finditer(text)]
-    known = [(start, value) for start, value in found if value is not None]
-    return max(known)[1] if known else None
+    found = [(match, _spelled(match.group())) for match in _SPELLED_IN.finditer(text)]
+    found += [(match, _chinese(match.group())) for match in _CHINESE_LAST.finditer(text)]
+    known = sorted(((match, value) for match, value in found if value is not None), key=lambda pair: pair[0].start())
+    if not known:
+        return None
+    match, value = known[-1]
+    several = len(known) > 1 and bool(_JOINED.fullmatch(text[known[-2][0].end() : match.start()][:20]))
+    before, after = text[max(0, match.start() - 40) : match.start()], text[match.end() : match.end() + 40]
+    around = f"{before[-20:]}{match.group()}{after[:10]}".strip()
+    return Spelled(value=value, before=before, after=after, around=around, several=several)

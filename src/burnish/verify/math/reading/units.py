@@ -105,7 +105,10 @@ def unit_of(words: list[str]) -> Unit | None:
     return factor, tuple(sorted((name, value) for name, value in dims.items() if value))
 
 
-_AFTER = re.compile(r"\s?(?:\\text\s*+\{\s*+)?((?:square |cubic )?[A-Za-z]{1,12}(?:\s?(?:/|per)\s?[A-Za-z]{1,12})?|[\u3400-\u9fff]{1,4})")
+_AFTER = re.compile(
+    r"\s?(?:\\text\s*+\{\s*+)?"
+    r"((?:square |cubic )?[A-Za-z]{1,12}(?:\s?(?:/|per)\s?[A-Za-z]{1,12})?|[\u3400-\u9fff]{1,4})"
+)
 
 
 def unit_after(text: str) -> str:
