@@ -34,7 +34,7 @@ def test_every_checker_is_a_function() -> None:
     assert rewards.math("The answer is 72.", "72").correct is True
     assert rewards.math("It is 71.", "72").correct is False
     assert rewards.math("72", "seventy").correct is False
-    assert rewards.math("72", "see the figure").correct is None
+    assert rewards.math("72", "\\foo{").correct is None
     asked = json.dumps([{"id": "no_comma", "kwargs": {}}])
     assert rewards.constraints("No commas here", asked).correct is True
     assert reward("math").scores(["72", "71", "72"], ["72", "72", "x"]) == [1.0, 0.0, None]
