@@ -6,6 +6,7 @@ import asyncio
 import json
 import multiprocessing
 import pickle
+import re
 from concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -32,7 +33,8 @@ def test_every_checker_is_a_function() -> None:
             assert getattr(rewards, name) == reward(name)
     assert rewards.math("The answer is 72.", "72").correct is True
     assert rewards.math("It is 71.", "72").correct is False
-    assert rewards.math("72", "seventy").correct is None
+    assert rewards.math("72", "seventy").correct is False
+    assert rewards.math("72", "\\foo{").correct is None
     asked = json.dumps([{"id": "no_comma", "kwargs": {}}])
     assert rewards.constraints("No commas here", asked).correct is True
     assert reward("math").scores(["72", "71", "72"], ["72", "72", "x"]) == [1.0, 0.0, None]
@@ -202,3 +204,59 @@ def test_workers_give_the_same_verdicts_and_progress_is_told(tmp_path: Path) -> 
     assert two.rows == verify_rows(rows, "math").rows
     assert [row["reward"] for row in two.rows] == WANTED
     assert told[0][:2] == (0, 200) and told[-1][:2] == (200, 200) and "a second" in told[-1][2]
+
+
+def test_what_is_no_text_is_taken_as_files_have_it() -> None:
+    """Numbers, objects and lists as JSON; messages as in a data set of dialogues."""
+    said = [{"role": "user", "content": "?"}, {"role": "assistant", "content": "72"}]
+    assert rewards.math("72", 72).correct is True
+    assert rewards.math(72, "72").correct is True
+    assert rewards.math("72", 71.0).correct is False
+    assert rewards.math("1e-5", 1e-5).correct is True
+    assert rewards.math("72", ["71", "72"]).correct is True
+    assert rewards.math("4", {"answer": "B", "options": {"A": "3", "B": "4"}}).correct is True
+    assert rewards.math(said, "72").correct is True
+    assert rewards.math(said[1], "72").correct is True
+    parts = [{"role": "assistant", "content": [{"type": "text", "text": "72"}]}]
+    assert rewards.math(parts, "72", said[:1]).correct is True
+    assert reward("math").scores([said], ["72"]) == [1.0]
+    asked = {"id": "no_comma", "kwargs": {}}
+    assert rewards.constraints("No commas here", [asked]).correct is True
+    for response, reference, words in (
+        (None, "72", "the response must be a text.*None"),
+        ([], "72", "the response is an empty list"),
+        (said[:1], "72", "no message by the assistant"),
+        ([{"role": "oracle", "content": "72"}], "72", "role 'oracle'"),
+        ([{"role": "assistant", "content": None}], "72", "must be a text, found None"),
+        ("72", None, "the reference is None"),
+        ("72", {72}, "the reference is no JSON"),
+    ):
+        verdict = rewards.math(response, reference)
+        assert verdict.correct is None
+        assert re.search(words, verdict.reason), verdict.reason
+
+
+def test_lists_of_unlike_length_are_refused() -> None:
+    scores = reward("math").scores
+    with pytest.raises(DataError, match="1 responses, 2 references; give one of each"):
+        scores(["1"], ["1", "2"])
+    with pytest.raises(DataError, match="1 responses, 1 references, 2 prompts"):
+        scores(["1"], ["1"], ["a", "b"])
+    with pytest.raises(DataError, match="responses must be a list"):
+        scores("72", ["72"])
+
+
+def test_the_form_for_trl() -> None:
+    function = reward("math").trl(column="answer")
+    assert function.__name__ == "math"
+    assert pickle.loads(pickle.dumps(function)) == function
+    completions = ["72", [{"role": "assistant", "content": "71"}], "72"]
+    found = function(completions=completions, prompts=["a", "b", "c"], answer=["72", 72, "\\foo{"], completion_ids=[])
+    assert found == [1.0, 0.0, None]
+    with pytest.raises(DataError, match=r"no column 'answer' \(there is reference\)"):
+        function(completions=["1"], reference=["1"])
+
+
+def test_the_names_are_listed() -> None:
+    assert {name for name in CHECKERS if name.isidentifier()} <= set(dir(rewards))
+    assert {"reward", "Reward", "verify_rows"} <= set(dir(rewards))

@@ -3,7 +3,8 @@
     from burnish.verify import rewards
 
     rewards.math("The answer is 72.", "72").correct          # True
-    rewards.reward("math").scores(["72", "no idea"], ["72", "72"])      # [1.0, 0.0]
+    rewards.reward("math").scores(["72", "no idea"], ["72", 72])        # [1.0, 0.0]
+    rewards.reward("math").trl(column="answer")                         # for TRL's reward_funcs
 
 Every name in `CHECKERS` is such a function. It holds no state, so that it may be called from threads, from asyncio
 (`asyncio.to_thread`) and from other processes (it pickles). A verdict that cannot be told is None, never a number.
@@ -20,9 +21,10 @@ from typing import Any
 
 from burnish.errors import BurnishError, DataError, SettingsError
 from burnish.protocols import Checker, Executor, Journal, Verdict, Work
-from burnish.records import AnsweredRow, Message, Prompt, Response, UnreadRow
+from burnish.records import AnsweredRow, Prompt, Response, UnreadRow
 from burnish.runs import parallel
 from burnish.verify import CHECKERS, get_checker
+from burnish.verify.inputs import Said, messages_of, reference_of
 
 AUTO = "auto"
 BAD = "unreadable row"
@@ -35,36 +37,106 @@ COLUMNS = ("verdict", "reward", "reason")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Reward:
-    """One checker as a function of texts."""
+    """One checker as a function: `reward(response, reference, prompt)` gives a verdict, `scores` a list of numbers."""
 
     checker: Checker
 
-    def __call__(self, response: str, reference: str = "", prompt: str = "") -> Verdict:
+    def __call__(self, response: Said, reference: Any = "", prompt: Said = "") -> Verdict:
         """The verdict on a response; the checker's own fault is unscored, with the reason.
 
         Args:
-            response: what the model said.
-            reference: what the checker compares with (`Prompt.reference`).
-            prompt: what was asked, for checkers that look at it.
+            response: what the model said: a text, one message (`{"role": "assistant", "content": "72"}`, or `Message`)
+                or a list of messages, of which the last by the assistant is the answer.
+            reference: what the checker compares with (`Prompt.reference`): a text as it is; a number, a list or an
+                object as its JSON, as a column of a file is.
+            prompt: what was asked, for checkers that look at it: as `response`.
 
         Raises:
             SettingsError: the checker cannot work here (no sandbox, say).
         """
-        asked = Prompt(messages=(Message(role="user", content=prompt),), checker=self.checker.name, reference=reference)
-        said = Response(prompt=asked.id, messages=(Message(role="assistant", content=response),))
+        try:
+            asked = Prompt(
+                messages=messages_of(prompt, "user", "prompt"),
+                checker=self.checker.name,
+                reference=reference_of(reference),
+            )
+            answer = messages_of(response, "assistant", "response")
+            if not any(message.role == "assistant" for message in answer):
+                raise DataError("the response holds no message by the assistant; give what the model said")
+            said = Response(prompt=asked.id, messages=answer)
+        except DataError as error:
+            return Verdict(correct=None, reason=str(error))
         return check(self.checker, asked, said)
 
     def scores(
-        self, responses: Sequence[str], references: Sequence[str], prompts: Sequence[str] = ()
+        self, responses: Sequence[Said], references: Sequence[Any], prompts: Sequence[Said] = ()
     ) -> list[float | None]:
-        """1.0 right, 0.0 wrong, None unscored, for each response (the shape that TRL's reward functions have)."""
-        asked = prompts or [""] * len(responses)
-        found = [self(*one) for one in zip(responses, references, asked, strict=True)]
+        """1.0 right, 0.0 wrong, None unscored, for each response.
+
+        Args:
+            responses: what the model said, each as in a single call.
+            references: one for each response.
+            prompts: one for each response, or none.
+
+        Raises:
+            DataError: the lists are not of one length, or one is no list.
+            SettingsError: the checker cannot work here.
+        """
+        lists = {"responses": responses, "references": references} | ({"prompts": prompts} if prompts else {})
+        for name, held in lists.items():
+            if isinstance(held, str | bytes | Mapping) or not hasattr(held, "__len__"):
+                raise DataError(f"{name} must be a list with one item for each response, found {type(held).__name__}")
+        if len({len(held) for held in lists.values()}) > 1:
+            counts = ", ".join(f"{len(held)} {name}" for name, held in lists.items())
+            raise DataError(f"there are {counts}; give one of each for every response")
+        found = [self(*one) for one in zip(*lists.values(), strict=True)]
         return [None if verdict.correct is None else float(verdict.correct) for verdict in found]
+
+    def trl(self, column: str = "reference") -> TrlReward:
+        """This reward as a function for the trainers of TRL (`reward_funcs=[reward("math").trl(column="answer")]`).
+
+        Args:
+            column: the column of the trainer's data set that holds the references.
+        """
+        return TrlReward(reward=self, column=column)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TrlReward:
+    """A reward as TRL calls it: with `completions`, `prompts` and the data set's columns as keyword arguments.
+
+    Returns 1.0, 0.0 or None for each completion; TRL leaves None out of the sum (GRPOTrainer, reward functions).
+    """
+
+    reward: Reward
+    column: str = "reference"
+
+    @property
+    def __name__(self) -> str:  # the trainer logs a reward under its function's name
+        return self.reward.checker.name
+
+    def __call__(self, completions: Sequence[Said], prompts: Sequence[Said] = (), **columns: Any) -> list[float | None]:
+        """The scores of a batch.
+
+        Args:
+            completions: texts, or lists of messages.
+            prompts: texts, or lists of messages.
+            columns: the other columns of the data set; `self.column` among them.
+
+        Raises:
+            DataError: the column is not among them, or is not as long as the completions.
+        """
+        if self.column not in columns:
+            named = ", ".join(sorted(columns)) or "no other"
+            raise DataError(f"the data set has no column {self.column!r} (there is {named}); give .trl(column=...)")
+        return self.reward.scores(completions, columns[self.column], prompts)
 
 
 def reward(kind: str) -> Reward:
     """The reward function of a checker.
+
+    Args:
+        kind: a name in `CHECKERS`.
 
     Raises:
         SettingsError: there is no such checker; the message names the nearest one.
@@ -78,8 +150,17 @@ def __getattr__(name: str) -> Reward:
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
 
 
+def __dir__() -> list[str]:
+    return sorted({*globals(), *(name for name in CHECKERS if name.isidentifier())})
+
+
 def check(checker: Checker, prompt: Prompt, response: Response) -> Verdict:
     """The checker's verdict. What it raises for a row is unscored, with the reason; a fault never becomes a score.
+
+    Args:
+        checker: one of `CHECKERS`, or any other.
+        prompt: with the reference.
+        response: the answer.
 
     Raises:
         SettingsError: the checker cannot work here, whatever the row.
@@ -95,7 +176,12 @@ def check(checker: Checker, prompt: Prompt, response: Response) -> Verdict:
 
 
 def with_executor(checker: Checker, executor: Executor) -> Checker:
-    """The checker with this executor, if it runs code at all."""
+    """The checker with this executor, if it runs code at all.
+
+    Args:
+        checker: any.
+        executor: what runs programs.
+    """
     if is_dataclass(checker) and any(field.name == "executor" for field in fields(checker)):
         return replace(checker, executor=executor)
     return checker

@@ -12,16 +12,25 @@ from burnish.records import Prompt, Response
 from burnish.verify.math.equality.values import Rules, last_place
 from burnish.verify.math.equivalent import equivalent
 from burnish.verify.math.extract import choice, closing, marked, statements
-from burnish.verify.math.numbers import final_number, stated_number
+from burnish.verify.math.hedges import asked, bounded, denied, partial, ranged, scaled, without_reason
+from burnish.verify.math.numbers import numbers_in
 from burnish.verify.math.reading.forms import read
-from burnish.verify.math.reading.shapes import Text, Value
+from burnish.verify.math.reading.numerals import Spelled, last_spelled
+from burnish.verify.math.reading.shapes import Many, Text, Value
 from burnish.verify.math.reading.tokens import plain
-from burnish.verify.math.result import MathResult
+from burnish.verify.math.reading.units import unit_after
+from burnish.verify.math.reading.words import words_of
+from burnish.verify.math.result import Kind, MathResult
 from burnish.verify.math.symbolic import SECONDS
 
 _LETTERS = re.compile(r"[A-J](?:\s*+,?\s*+[A-J])*+")
+_LETTER = re.compile(r"\$?\\(?:text|textbf|mathrm|mathbf)\s*+\{\s*+[(]?([A-J])[).]?\s*+\}\$?|[(]([A-Ja-j])[)]")
+_ALONE = re.compile(r"\[-?[0-9.]++(?:[eE][-+]?[0-9]++)?\]")  # a JSON list of one number
 _MISSING = frozenset(("none", "null", "nan", "n/a", "na", "unknown", "?"))  # how files write an absent answer
 _PLAIN = re.compile(r"\s*+[-+]?[0-9][0-9,]*+(?:\.[0-9]++)?\s*+")
+_PROSE = re.compile(r"[A-Za-z]{2}")
+LINE = 200  # ASSUMED: characters of a last line that is read as an answer
+LAST = 2_000  # ASSUMED: characters at the end that are searched for the last number first
 _COMMAND = re.compile(r"\\[A-Za-z]")
 
 
@@ -40,7 +49,7 @@ def read_reference(reference: str) -> Gold | str:
     accepted answers (`["1/2", "0.5"]`), or `{"answer": "B", "options": {"A": "3", "B": "4"}}`, or `{"answers": [...]}`.
     """
     text = reference.strip()
-    if text.startswith(('{"', '["', '{ "')):
+    if text.startswith(('{"', '["', '{ "')) or _ALONE.fullmatch(text):
         try:
             held = json.loads(text)
         except ValueError:
@@ -107,6 +116,8 @@ class MathChecker:
         return equivalent(given, gold, rules=rules, symbolically=self.symbolically, seconds=self.seconds)
 
     def _one(self, text: str, gold: str, options: Mapping[str, str]) -> MathResult:
+        if wrapped := _LETTER.fullmatch(gold.strip()):
+            gold = (wrapped[1] or wrapped[2]).upper()
         if _LETTERS.fullmatch(gold):
             found = self._choice(text, gold, options)
             if found is not None:
@@ -130,27 +141,72 @@ class MathChecker:
         return None
 
     def _number(self, text: str, gold: str, shown: str) -> MathResult:
-        """A gold number: the first statement that gives a value decides, else the last number of the text."""
+        """A gold number: the first statement that gives a value decides, else the last line, else the last number."""
         for readings in (*marked(text), (closing(text) or "",)):
-            if not readings[0]:
-                continue
-            statement = readings[0]
-            if _PLAIN.fullmatch(statement):
-                return self._equivalent(statement, gold)
-            form = read(statement.strip())
-            if not isinstance(form, Text):
-                return self._equivalent(statement, gold)
-            if form.math and _COMMAND.search(statement):
-                result = self._equivalent(statement, gold)
-                if result.kind != "unparsable" or stated_number(plain(statement)) is None:
-                    return result
-            value = stated_number(statement)
-            if value is not None:
-                return self._equivalent(str(value), gold)
-        value = final_number(text)
-        if value is None:
-            return MathResult(kind="different", why="the answer holds no number", given="", gold=shown)
-        return self._equivalent(str(value), gold)
+            found = self._stated(readings[0], gold, shown) if readings[0] else None
+            if found is not None:
+                return found
+        line = text.rstrip().rpartition("\n")[2].strip().strip("*").strip()
+        if _PROSE.search(line):
+            line = line.rstrip("!")  # "It is 18!" is no factorial
+        for reading in dict.fromkeys((line, without_reason(line).strip())):
+            if reading and len(reading) <= LINE and (reading == line or "=" not in reading):
+                form = read(reading)
+                if not isinstance(form, Text) and not (isinstance(form, Many) and "=" in reading):
+                    return self._equivalent(reading, gold)
+        return self._last(text, gold, shown)
+
+    def _stated(self, statement: str, gold: str, shown: str) -> MathResult | None:
+        """What a statement says of a gold number, None when it holds no number."""
+        if _PLAIN.fullmatch(statement):
+            return self._equivalent(statement, gold)
+        short = without_reason(statement).strip()
+        if not isinstance(read(short), Text):
+            return self._equivalent(short, gold)
+        if ranged(short):
+            return _open(statement, shown, "different")
+        result = self._equivalent(short, gold) if _COMMAND.search(short) else None
+        if result is not None and result.kind != "unparsable":
+            return result
+        numbers = numbers_in(plain(short).rpartition("=")[2])
+        if not numbers:
+            return result if result is not None and read(short) == Text(words_of(short), math=True) else None
+        first = numbers[0]
+        if denied(first.before) or bounded(first.before, first.after):
+            return _open(statement, shown, "different")
+        if partial(first.before, first.after):
+            return _open(statement, shown, "unparsable")
+        return self._equivalent(first.text, gold)
+
+    def _last(self, text: str, gold: str, shown: str) -> MathResult:
+        """The last number of a text that states nothing; one that is denied is passed over."""
+        numbers = numbers_in(text[-LAST:]) or numbers_in(text)
+        kept = [number for number in numbers if not denied(number.before) and not asked(number.after)]
+        if not kept:
+            spelled = None if numbers else last_spelled(text[-LAST:])
+            if spelled is not None:
+                return self._spelled(spelled, gold, shown)
+            why = "the answer only says what it is not" if numbers else "the answer holds no number"
+            return MathResult(kind="different", why=why, given="", gold=shown)
+        last = kept[-1]
+        given = f"{last.before[-20:]}{last.text}".lstrip()
+        if bounded(last.before, last.after) or scaled(last.before, last.after):
+            return _open(given, shown, "unparsable")
+        result = self._equivalent(last.text + unit_after(last.after), gold)
+        if result.kind == "equal" and partial(last.before, last.after):
+            return _open(given, shown, "unparsable")
+        spelled = last_spelled(last.after) if result.kind == "different" else None
+        if spelled is not None and self._equivalent(str(spelled.value), gold).kind == "equal":
+            return _open(f"{last.text}{last.after}", shown, "unparsable")
+        return result
+
+    def _spelled(self, found: Spelled, gold: str, shown: str) -> MathResult:
+        """The last number in words of a text without digits. "One" alone is more often a pronoun than an answer."""
+        if denied(found.before):
+            return MathResult(kind="different", why="the answer only says what it is not", given="", gold=shown)
+        result = self._equivalent(str(found.value), gold)
+        doubtful = found.value == 1 or found.several or bounded(found.before, found.after)
+        return _open(found.around, shown, "unparsable") if result.kind == "equal" and doubtful else result
 
     def _expression(self, text: str, gold: str) -> MathResult:
         """Any other gold answer: the first statement that can be read decides."""
@@ -174,6 +230,15 @@ class MathChecker:
             return unread
         why = "the answer is empty" if not text.strip() else "the answer states no value"
         return MathResult(kind="different", why=why, given="", gold=gold)
+
+
+def _open(given: str, gold: str, kind: Kind) -> MathResult:
+    why = (
+        "it says what the answer is not, or bounds"
+        if kind == "different"
+        else "words that leave open which value is meant"
+    )
+    return MathResult(kind=kind, why=why, given=given, gold=gold)
 
 
 def _number_of(gold: str) -> str:

@@ -12,6 +12,7 @@ from burnish.verify.math.equality.values import Rules
 from burnish.verify.math.reading.forms import read
 from burnish.verify.math.reading.shapes import Form, Many, Sequence, Text, Union, Value
 from burnish.verify.math.reading.tokens import FUNCTIONS, MAX_CHARACTERS
+from burnish.verify.math.reading.units import unit_of
 from burnish.verify.math.reading.words import words_of
 from burnish.verify.math.result import MathResult
 
@@ -22,6 +23,10 @@ _WORD = re.compile(r"[A-Za-z]{3,}+|[\u3400-\u9fff]++")
 _ADDED = re.compile(r"\\(?:sum|prod|int|iint|oint|lim|limits|binom|partial|det|operatorname)(?![A-Za-z])")
 _NEVER = re.compile(r"\\begin|\\[cl]?dots|\.\.\.|\n\s*\n|\$[^$]+\$[^$]+\$")
 _LETTER = re.compile(r"[0-9)\s=][A-Za-z]{1,3}(?![A-Za-z])")
+_NAME = r"(?:\\(?:text|mathrm|textrm)\s*+\{[\s~]*+)?[A-Za-z]{1,6}(?:\^\{?-?[0-9]\}?)?[\s~]*+\}?(?:\^\{?-?[0-9]\}?)?"
+_UNIT = re.compile(
+    rf"(?:(?<=[0-9)}}])|(?<=[0-9)}}$]))(?:\s|\\[,; ]|~)*+({_NAME}(?:\s*+(?:/|\\cdot|\*)\s*+{_NAME}){{0,3}})[\s$.]*+$"
+)
 DEFAULT = Rules()
 
 
@@ -88,6 +93,11 @@ def _readings(text: str) -> list[Form]:
         found.append(read(text, False))
     if _LETTER.search(text):
         found.append(read(text, True, True))
+    if match := _UNIT.search(text):  # "9.8 m/s^2", where letters in formulas are symbols
+        words = re.findall(r"[A-Za-z]+|[0-9]+|[*/^-]", match[1].replace("\\text", "").replace("\\cdot", "*"))
+        value = read(text[: match.start()])
+        if isinstance(value, Value) and not value.unit and unit_of(words):
+            found.append(Value(value.tree, tuple(words), value.name, value.others, value.grouped))
     return found
 
 

@@ -9,6 +9,7 @@ import re
 from collections.abc import Iterator
 from typing import Literal
 
+from burnish.verify.math.hedges import bounded, corrected, denied, taken_back
 from burnish.verify.math.numbers import final_number
 
 Wanted = Literal["any", "number", "choice"]
@@ -47,6 +48,12 @@ _IS_ANSWER = re.compile(
 )
 _ONLY = re.compile(rf"{_DRESS}({_LETTERS})(?:[)）.:：]\s*+\S.*+|[\s)）\]}}$*_.。,:\"'`]*+)$", re.DOTALL)
 _BRACKETED = re.compile(r"[(（]([A-J])[)）]")
+_OTHER = re.compile(r"\s*+[)）]?\s*+(?:or|nor|或)\s++[(（]?[A-J](?![A-Za-z])")
+_EITHER = re.compile(r"(?:\b[A-J][)）]?\s*+(?:,\s*+)?(?:or|nor|或)|\b(?:either|neither))\s++[(（]?\s*+$")
+_SMALL = re.compile(
+    r"(?:^|answer(?:\s++is)?:?\s*+|option\s++|choice\s++)[*$\s]*+(?:\\text\s*+\{)?[(（]([a-j])[)）]\}?[\s.*$]*+$",
+    re.IGNORECASE,
+)
 _LAST = re.compile(rf"(?:^|[\s=.。,:，：(])({_LETTERS})[\s)）.。*$]*+$")
 
 
@@ -105,7 +112,7 @@ def _sentences(text: str, start: int) -> tuple[str, str]:
         elif character in ".!?。！？" and not math and depth <= 0 and first is None:
             after = piece[index + 1 : index + 2]
             if character in "。！？" or not after or after.isspace():
-                first = index
+                first = index + (character in "?？")  # a question is none that answers
     return piece[:first] if first is not None else piece, piece
 
 
@@ -134,7 +141,8 @@ def _variants(statement: str) -> Iterator[str]:
                 break
             end = match.end()
         joined = statement[found[0].start() : end]
-        if joined != statement:
+        before = statement[: found[0].start()]
+        if joined != statement and not denied(before) and not bounded(before, statement[end:]):
             yield joined
 
 
@@ -157,6 +165,11 @@ def marked(text: str) -> Iterator[tuple[str, ...]]:
         if not _STATED.search(match.group()):
             continue
         sentence, paragraph = _sentences(text, match.end())
+        fuller = corrected(sentence)
+        if fuller == sentence and taken_back(sentence):
+            continue  # "the answer is not 18", "the answer is 18? No": what it is stands elsewhere
+        if fuller != sentence:
+            sentence, paragraph = fuller, fuller
         if sentence.strip():
             yield tuple(dict.fromkeys((*_variants(sentence), paragraph.strip())))
 
@@ -167,10 +180,10 @@ def statements(text: str) -> Iterator[tuple[str, ...]]:
     tail = text.rstrip()[-TAIL:]
     for match in reversed(list(_THEREFORE.finditer(tail))[-3:]):
         sentence = _sentences(tail, match.end())[0]
-        if sentence.strip():
+        if sentence.strip() and not taken_back(sentence):
             yield tuple(_variants(sentence))
     found = _segments(tail)
-    if found:
+    if found and not denied(tail[: found[-1].start()]):
         yield (found[-1].group(),)
     line = tail.rpartition("\n")[2].strip()
     if line:
@@ -181,21 +194,31 @@ def choice(text: str) -> str | None:
     """The letters of a multiple-choice answer, in order and without separators ("B", "ACD"), or None."""
     inside = boxed(text)
     if inside is not None:
-        match = _ONLY.match(inside) or _CHOICE.match(inside)
-        if match:
-            return _letters(match.group(1))
+        match = _ONLY.match(inside) or _CHOICE.match(inside) or _SMALL.match(inside)
+        if match and not _open(inside, match):
+            return _letters(match.group(1).upper())
     text = text[-TAIL * 4 :]
     explicit = [match for match in _CHOICE.finditer(text) if _distinct(match.group(1))]
     explicit += [match for match in _IS_ANSWER.finditer(text) if _distinct(match.group(1) or match.group(2))]
+    explicit = [match for match in explicit if not denied(text[: match.start(match.lastindex or 0)])]
     if explicit:
         last = max(explicit, key=lambda match: match.end())
-        return _letters(next(group for group in last.groups() if group))
+        return None if _open(text, last) else _letters(next(group for group in last.groups() if group))
     line = text.rstrip().rpartition("\n")[2].strip()[-400:]
-    match = _ONLY.match(line) or _LAST.search(line)
-    if match and _distinct(match.group(1)):
-        return _letters(match.group(1))
+    match = _ONLY.match(line) or _LAST.search(line) or _SMALL.search(line)
+    if match and (_open(line, match) or denied(line[: match.start(1)])):
+        return None
+    if match and _distinct(match.group(1).upper()):
+        return _letters(match.group(1).upper())
     found = _BRACKETED.findall(text[-TAIL:])
     return found[-1] if found else None
+
+
+def _open(text: str, match: re.Match[str]) -> bool:
+    """Whether the letters of a match are some of several that it leaves open: "either A or B"."""
+    group = match.lastindex or 0
+    start, end = match.span(group)
+    return bool(_OTHER.match(text, end) or _EITHER.search(text[max(0, start - 24) : start]))
 
 
 def _distinct(text: str) -> bool:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
+from dataclasses import dataclass
 from fractions import Fraction
 
 # Longer runs of digits are noise, not answers; the bound also keeps `int` away from CPython's 4,300-digit limit.
@@ -31,7 +32,7 @@ _PLAIN = str.maketrans(
 )
 
 # Possessive quantifiers and the look-behind keep the scan linear: a run of digits is tried once, from its start.
-_INTEGER = r"(?<![0-9])(?:[0-9]{1,3}(?:(?:,|\{,\}|\\,|\\!,?)[0-9]{3})++(?![0-9])|[0-9]++)"
+_INTEGER = r"(?<![0-9])(?:[0-9]{1,3}(?:(?:,(?:\\!)?|\{,\}|\\,|\\!,?)[0-9]{3})++(?![0-9])|[0-9]++)"
 _NUMBER = re.compile(
     rf"""
     (?P<sign>(?<![\w)\]}}%.])[-+])?
@@ -57,6 +58,7 @@ _ANSWER = re.compile(
     r"(?:(?:is|are|ist|est|es|è|é|是|为)\b|是|为|:|=)",
     re.IGNORECASE,
 )
+_PERCENT = re.compile(r"\s?\\?%|\s?(?:percent|per cent)\b", re.IGNORECASE)
 _NO_NUMBER = re.compile(r"[^0-9.,]\s")
 _SENTENCE_END = re.compile(r"[.;!?。！？](?:\s|$)")
 
@@ -82,6 +84,35 @@ def _numbers(text: str) -> Iterator[Fraction]:
         value = _fraction(match)
         if value is not None:
             yield value
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Found:
+    """A number in a text: its value, whether a sign for a hundredth follows, and what stands around it."""
+
+    value: Fraction
+    percent: bool
+    before: str
+    after: str
+
+    @property
+    def text(self) -> str:
+        return f"{self.value}%" if self.percent else str(self.value)
+
+
+def numbers_in(text: str, around: int = 80) -> list[Found]:
+    """The numbers of a text in order (of many the last thousand), each with that many characters on either side."""
+    text = text.translate(_PLAIN)
+    made = []
+    for match in list(_NUMBER.finditer(text))[-STATEMENTS * 20 :]:
+        value = _fraction(match)
+        if value is not None:
+            before, after = (
+                text[max(0, match.start() - around) : match.start()],
+                text[match.end() : match.end() + around],
+            )
+            made.append(Found(value=value, percent=bool(_PERCENT.match(after)), before=before, after=after))
+    return made
 
 
 def stated_number(text: str) -> Fraction | None:

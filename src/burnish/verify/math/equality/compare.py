@@ -183,8 +183,18 @@ def _equations(given: Equation, gold: Equation, rules: Rules) -> bool | None:
     return False if max(gaps) > DIFFER else None
 
 
+def _clock(parts: tuple[Fraction, ...], half: str) -> tuple[Fraction, ...]:
+    """A time of day on the clock of 24 hours."""
+    return (parts[0] % 12 + (12 if half == "pm" else 0), *parts[1:])
+
+
 def _ratios(given: Ratio, gold: Ratio, rules: Rules) -> bool | None:
     ours, theirs = ("".join(form.words).replace(".", "") for form in (given, gold))
+    halves = [half for half in (ours, theirs) if half in ("am", "pm")]
+    if len(halves) == 1 and (not ours or not theirs):  # 17:30 is 5:30 PM
+        timed, bare = (given, gold) if ours else (gold, given)
+        if bare.parts == _clock(timed.parts, halves[0]):
+            return True
     return given.parts == gold.parts and (ours == theirs or not ours or not theirs)
 
 
@@ -317,6 +327,9 @@ def _mixed(given: Form, gold: Form, rules: Rules) -> bool | None:
     if Matrix in kinds and Sequence in kinds:
         matrix, row = (given, gold) if isinstance(given, Matrix) else (gold, given)
         assert isinstance(matrix, Matrix) and isinstance(row, Sequence)
+        if all(isinstance(item, Sequence) for item in row.items):  # [[1, 2], [3, 4]]
+            lines = Sequence("[", "]", tuple(Sequence("[", "]", tuple(map(Value, line))) for line in matrix.rows))
+            return _sequences(lines, row, rules) if row is gold else _sequences(row, lines, rules)
         entries = [entry for line in matrix.rows for entry in line]
         if row.left == "{" or 1 not in (len(matrix.rows), len(matrix.rows[0])):
             return False

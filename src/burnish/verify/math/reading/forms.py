@@ -9,6 +9,7 @@ import re
 from fractions import Fraction
 from functools import lru_cache
 
+from burnish.verify.math.reading.numerals import in_digits
 from burnish.verify.math.reading.parse import parse, symbols_of
 from burnish.verify.math.reading.shapes import (
     REAL_LINE,
@@ -249,7 +250,10 @@ def _without_unit(items: list[Token]) -> tuple[list[Token], tuple[str, ...]]:
     tail = rest[first:]
     if tail and first and rest[first - 1].kind == "op" and rest[first - 1].text == "/":  # "30 / km"
         first -= 1
-    if unit and (tail or (not set(unit) <= set("$€£¥₹") and not all(word.lower() in _LEADS for word in unit))):
+    rate = bool(tail) and set(unit) <= set("$€£¥₹") and rest[first].text in ("/", "per", "a", "each")  # "$18/day"
+    if unit and (
+        (tail and not rate) or (not set(unit) <= set("$€£¥₹") and not all(word.lower() in _LEADS for word in unit))
+    ):
         raise Unreadable("words before the value")
     if any(token.kind == "num" and not _exponent(tail, index) for index, token in enumerate(tail)):
         raise Unreadable("a number among the words")
@@ -303,6 +307,7 @@ def read(text: str, grouped: bool = True, letters: bool = False) -> Form:
 
 def _read(text: str, grouped: bool, letters: bool) -> Form:
     words = words_of(text)
+    text = in_digits(text)
     if words == "ℝ":
         return REAL_LINE
     if words in ("∅", "∞ solutions", "undefined", "does not exist"):

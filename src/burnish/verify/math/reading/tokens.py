@@ -65,8 +65,9 @@ _UNICODE = {
     "ω": "\\omega ", "φ": "\\phi ", "σ": "\\sigma ", "Δ": "\\Delta ", "ρ": "\\rho ", "℃": "^\\circ C ", "∣": "|",
 }  # fmt: skip
 _TABLE = str.maketrans(_UNICODE)
-_RAISED = re.compile("[⁰¹²³⁴⁵⁶⁷⁸⁹ⁿ]+")  # ²³ is one exponent
-_DIGITS = str.maketrans("⁰¹²³⁴⁵⁶⁷⁸⁹ⁿ", "0123456789n")
+_RAISED = re.compile("[⁺⁻]?[⁰¹²³⁴⁵⁶⁷⁸⁹ⁿ]+")  # ²³ is one exponent
+_DIGITS = str.maketrans("⁺⁻⁰¹²³⁴⁵⁶⁷⁸⁹ⁿ", "+-0123456789n")
+_TIMES = re.compile(r"(?<=[0-9])\s?[xX]\s?(?=10\s?(?:\^|\*\*))")  # 7.5 x 10^-3
 
 # Commands that only space, size or style what follows.
 _SILENT_NAMES = (
@@ -100,7 +101,7 @@ _BRACKETS = {
     "lceil": ("open", "ceil"), "rceil": ("close", "ceil"), "langle": ("open", "("), "rangle": ("close", ")"),
 }  # fmt: skip
 
-_GROUP = r"(?:,|\{,\}|\\,|\\!,?)"
+_GROUP = r"(?:,(?:\\!)?|\{,\}|\\,|\\!,?)"
 _SCAN = re.compile(
     rf"""
     (?P<space>(?:\s|~|\\[,;:!>\ /]|\\[()\[\]])++)
@@ -131,14 +132,14 @@ class _Reader:
     """Cuts one text; the state is the position and the tokens so far."""
 
     def __init__(self, text: str, grouped: bool, letters: bool = False) -> None:
-        self.text = plain(text)
+        self.text = _TIMES.sub(r" \\cdot ", plain(text))
         if len(self.text) > MAX_CHARACTERS:
             raise Unreadable(f"it is longer than {MAX_CHARACTERS:,} characters")
         self.grouped = grouped
         # Dollar signs in pairs delimit mathematics; an odd one is money.
         self.money = (self.text.count("$") - self.text.count("\\$")) % 2 == 1
         self.letters = letters
-        self.latex = letters or any(mark in self.text for mark in "\\^_$")
+        self.latex = letters or any(mark in self.text for mark in "\\^_") or ("$" in self.text and not self.money)
         self.out: list[Token] = []
         self.at = 0
         self.spaced = False

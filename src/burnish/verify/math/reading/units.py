@@ -103,3 +103,20 @@ def unit_of(words: list[str]) -> Unit | None:
     if last is None:
         return None
     return factor, tuple(sorted((name, value) for name, value in dims.items() if value))
+
+
+_AFTER = re.compile(
+    r"\s?(?:\\text\s*+\{\s*+)?"
+    r"((?:square |cubic )?[A-Za-z]{1,12}(?:\s?(?:/|per)\s?[A-Za-z]{1,12})?|[\u3400-\u9fff]{1,4})"
+)
+
+
+def unit_after(text: str) -> str:
+    """The known unit that a text begins with (what follows a number), with a space before it; else nothing."""
+    match = _AFTER.match(text)
+    found = match[1] if match else ""
+    for size in (found, found.partition(" per")[0], found.partition(" ")[0]):
+        words = re.findall(r"[^\s/]+|/", size)
+        if words and words[0] != "in" and unit_of(words) is not None:
+            return f" {size}"
+    return ""
