@@ -4,7 +4,15 @@ Comes in: files of prompts, demonstrations and preferences. Goes out: frozen row
 library and pyarrow only.
 """
 
-from burnish.records.answered import AnsweredRow, UnreadRow, answered_row, read_answered, walk_answered
+from burnish.records.answered import (
+    AnsweredRow,
+    UnreadRow,
+    answered_row,
+    passed_over,
+    read_answered,
+    walk_answered,
+    with_reference,
+)
 from burnish.records.any_rows import read_rows
 from burnish.records.conventions import ReadResult, read_demonstrations, read_documents, read_preferences, read_prompts
 from burnish.records.nouns import (
@@ -61,6 +69,7 @@ __all__ = [
     "dropped",
     "from_plain",
     "model_config",
+    "passed_over",
     "plain",
     "read_answered",
     "read_demonstrations",
@@ -72,6 +81,7 @@ __all__ = [
     "schema",
     "walk_answered",
     "weights_in",
+    "with_reference",
     "write_jsonl",
     "write_parquet",
 ]

@@ -11,10 +11,10 @@ Every name in `CHECKERS` is such a function. It holds no state, so that it may b
 
 from __future__ import annotations
 
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, fields, is_dataclass, replace
-from json import dumps, loads  # not `json`: that is a checker's name here
+from json import dumps  # not `json`: that is a checker's name here
 from time import monotonic
 from typing import Any
 
@@ -23,6 +23,7 @@ from burnish.protocols import Checker, Executor, Journal, Verdict, Work
 from burnish.records import AnsweredRow, Message, Prompt, Response, UnreadRow
 from burnish.runs import parallel
 from burnish.verify import CHECKERS, get_checker
+from burnish.verify.constraints.checking import read_asked
 
 AUTO = "auto"
 BAD = "unreadable row"
@@ -39,23 +40,25 @@ class Reward:
 
     checker: Checker
 
-    def __call__(self, response: str, reference: str = "", prompt: str = "") -> Verdict:
+    def __call__(self, response: str, reference: Any = "", prompt: str = "") -> Verdict:
         """The verdict on a response; the checker's own fault is unscored, with the reason.
 
         Args:
             response: what the model said.
-            reference: what the checker compares with (`Prompt.reference`).
+            reference: what the checker compares with (`Prompt.reference`); what is no text is taken as JSON.
             prompt: what was asked, for checkers that look at it.
 
         Raises:
             SettingsError: the checker cannot work here (no sandbox, say).
         """
+        if not isinstance(reference, str):
+            reference = "" if reference is None else dumps(reference, ensure_ascii=False)
         asked = Prompt(messages=(Message(role="user", content=prompt),), checker=self.checker.name, reference=reference)
         said = Response(prompt=asked.id, messages=(Message(role="assistant", content=response),))
         return check(self.checker, asked, said)
 
     def scores(
-        self, responses: Sequence[str], references: Sequence[str], prompts: Sequence[str] = ()
+        self, responses: Sequence[str], references: Sequence[Any], prompts: Sequence[str] = ()
     ) -> list[float | None]:
         """1.0 right, 0.0 wrong, None unscored, for each response (the shape that TRL's reward functions have)."""
         asked = prompts or [""] * len(responses)
@@ -128,11 +131,13 @@ class Verified:
             `reason`; `answer` names the answer where a row has several, `parts` tells of each constraint.
         bad: rows that could not be read; they stand in `rows` with their reason.
         table: `all` first, then each type.
+        reasons: why there is no verdict, for so many rows and answers; the commonest first.
     """
 
     rows: list[dict[str, Any]]
     bad: int
     table: list[Line]
+    reasons: dict[str, int]
 
 
 def verify_rows(
@@ -182,7 +187,9 @@ def verify_rows(
             made.append({**row.columns, **several, **_columns(prefix, told[place])})
             grouped.append((_types(row, calls[place][0]), told[place]))
             place += 1
-    return Verified(rows=made, bad=sum(isinstance(row, UnreadRow) for row in rows), table=_table(grouped))
+    unread = [row.reason for row in rows if isinstance(row, UnreadRow)]
+    none = Counter([*unread, *(reason for correct, reason, _ in told if correct is None)])
+    return Verified(rows=made, bad=len(unread), table=_table(grouped), reasons=dict(none.most_common()))
 
 
 def _chosen(prompt: Prompt, kind: str, checkers: Mapping[str, Checker]) -> Checker | str:
@@ -220,12 +227,9 @@ def _verdict(checker: Checker | str, prompt: Prompt, response: Response) -> Told
 def _parts(reference: str) -> list[tuple[str, str]]:
     """(id, the reference that asks for it alone) of each constraint; a list of {id, ...}, or IFEval's columns."""
     try:
-        held = loads(reference)
-        if isinstance(held, dict):
-            pairs = zip(held["instruction_id_list"], held["kwargs"], strict=True)
-            held = [{"id": id, "kwargs": kwargs} for id, kwargs in pairs]
-        return [(str(one["id"]), dumps([one], ensure_ascii=False)) for one in held]
-    except (ValueError, TypeError, KeyError, RecursionError):
+        asked = read_asked(reference)
+        return [(one.id, dumps([{"id": one.id, "kwargs": one.kwargs}], ensure_ascii=False)) for one in asked]
+    except (DataError, TypeError, RecursionError):
         return []
 
 
