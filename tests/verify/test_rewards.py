@@ -202,3 +202,11 @@ def test_workers_give_the_same_verdicts_and_progress_is_told(tmp_path: Path) -> 
     assert two.rows == verify_rows(rows, "math").rows
     assert [row["reward"] for row in two.rows] == WANTED
     assert told[0][:2] == (0, 200) and told[-1][:2] == (200, 200) and "a second" in told[-1][2]
+
+
+def test_a_reference_may_be_data() -> None:
+    asked = [{"id": "no_comma", "kwargs": {}}]
+    assert rewards.constraints("a", asked).correct is True and rewards.constraints("a, b", asked).correct is False
+    assert rewards.math("The answer is 72.", 72).correct is True
+    assert rewards.math("The answer is 72.", None).correct is None
+    assert reward("constraints").scores(["a", "a, b"], [asked, asked]) == [1.0, 0.0]

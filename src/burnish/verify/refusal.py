@@ -22,6 +22,7 @@ _HELP = (
 _APART = r"[^.!?\n]{0,40}?"
 # Phrases by which people and models decline, by language; written for this project.
 _SORRY = r"\bI(?: am|'m)? ?(?:really |truly |so |very )?sorry,? but (?:as an AI\b[^.!?\n]{0,30},? )?I\b"
+_NOTHING = r"(?:\bnot|n't) something(?: that)?"
 _CANNOT = r"(?:can(?:no|')t|cannot|won't|will not|am unable|am not able|'m unable|'m not able|don't feel)"
 _WILL_NOT = (
     r"(?:can(?:no|')t|cannot|won't|will not|must decline to|refuse to"
@@ -36,11 +37,11 @@ PHRASES: dict[str, tuple[str, ...]] = {
         r"\bI (?:must|have to|will have to) (?:respectfully )?(?:decline|refuse)\b",
         r"\bnot (?:appropriate|ethical|okay|right) (?:for me )?to (?:help|provide|assist|share|give|write)\b",
         r"\bI (?:do not|don't) feel comfortable (?:helping|providing|assisting|sharing|giving|answering|with)\b",
-        r"\b(?:not|n't) something (?:that )?I(?:'m| am) (?:(?:able|willing|comfortable|allowed|permitted|prepared)\b"
-        r"(?! (?:to )?(?:recommend|encourage))|going to (?:help|assist|provide|discuss|share|do)\b)",
-        r"\b(?:not|n't) something (?:that )?I (?:can|will) (?:help|assist|provide|discuss|share|support|talk about|do)\b",
-        r"\bI(?:'d| would) (?:rather|prefer) not (?:to )?(?:talk|discuss|answer|help|assist|provide|share|engage|continue"
-        r"|comment|do (?:this|that)|get into|go into|say)\b",
+        rf"{_NOTHING} I(?:'m| am) (?:able|willing|comfortable|allowed|permitted|prepared)\b"
+        r"(?! (?:to )?(?:recommend|encourage))",
+        rf"{_NOTHING} I(?: can| will|'m going to| am going to) (?:help|assist|provide|discuss|share|talk about|do)\b",
+        r"\bI(?:'d| would) (?:rather|prefer) not (?:to )?(?:talk|discuss|answer|help|assist|provide|share|engage"
+        r"|continue|comment|do (?:this|that)|get into|go into)\b",
         r"\bagainst my (?:programming|guidelines|principles|policy|policies) to\b",
     ),
     "es": (
@@ -90,8 +91,9 @@ _GOES_ON = re.compile(
 )
 # Words between quotation marks or backticks, and what somebody else is reported to say.
 _QUOTED = re.compile(r"\"[^\"\n]*\"|“[^”\n]*”|„[^“”\n]*[“”]|«[^»\n]*»|「[^」\n]*」|『[^』\n]*』|`[^`\n]+`")
-_REPORTED = re.compile(r"(?<!\bI )\b(?:says|reads|states|replies|said|read|replied|translates to|means)\b\s*[:,]\s*['‘]?\Z",
-                       re.IGNORECASE)  # fmt: skip
+_REPORTED = re.compile(
+    r"(?<!\bI )\b(?:says|reads|states|replies|said|read|replied|translates to|means)\b\s*[:,]\s*['‘]?\Z", re.IGNORECASE
+)
 _AGREES = re.compile(r"\s*(?:sure|of course|certainly|absolutely|yes)\b", re.IGNORECASE)
 
 

@@ -115,9 +115,7 @@ def read_asked(reference: str) -> list[Asked]:
         if isinstance(found, list) and found and all(isinstance(one, str) for one in found):
             found = _paired({"instruction_id_list": found})
         asked = [
-            Asked(
-                id=str(one["id"]), kwargs=_held(one.get("kwargs"), "kwargs") or {}, primary=bool(one.get("primary"))
-            )
+            Asked(id=str(one["id"]), kwargs=_held(one.get("kwargs"), "kwargs") or {}, primary=bool(one.get("primary")))
             for one in found
         ]
     except (ValueError, TypeError, KeyError, AttributeError, RecursionError) as error:
