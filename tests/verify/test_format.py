@@ -191,3 +191,26 @@ def test_format_rows():
     assert verdict(check, '{"format": "code", "language": "json"}', "```json\n{\n```").correct is False
     for reference in ("", "{}", '{"format": "code"}', '{"format": "tables"}', "[]", "[" * 100_000):
         assert verdict(check, reference, "x").correct is None
+
+
+def test_blocks_inside_markdown_parse():
+    def told(text: str) -> Any:
+        prompt = Prompt(messages=(Message(role="user", content="?"),), reference='{"format": "markdown"}')
+        said = Response(prompt=prompt.id, messages=(Message(role="assistant", content=text),))
+        return FormatChecker().check(prompt, said)
+
+    broken = told("# T\n```python\nx=\n```")
+    assert broken.correct is False and "the python block does not parse" in broken.reason
+    assert told('# T\n```json\n{"a": }\n```').correct is False
+    for text in ("# T\n```python\nx=1\n```", "```python\n>>> 1 +\n```", "```text\nx=\n```", "```json\n[1]\n```"):
+        assert told(text).correct is True, text
+
+
+def test_a_key_that_stands_twice_fits_no_schema():
+    prompt = Prompt(messages=(Message(role="user", content="?"),), reference='{"schema": {"type": "object"}}')
+    for text, right in (('{"a":1,"a":2}', False), ('{"b": [{"a":1,"a":1}]}', False), ('{"a":1,"b":{"a":2}}', True)):
+        found = SchemaChecker().check(
+            prompt, Response(prompt=prompt.id, messages=(Message(role="assistant", content=text),))
+        )
+        assert found.correct is right
+        assert right or "the key 'a' stands twice" in found.reason

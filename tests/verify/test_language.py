@@ -118,6 +118,39 @@ def test_rows():
         assert verdict(reference, text).correct is None, reference[:9]
 
 
+HANT, HANS = "火車中午出發，沒有人知道它什麼時候回來。", "火车中午出发，没有人知道它什么时候回来。"
+
+
+@pytest.mark.parametrize(
+    ("tag", "right", "wrong"),
+    [
+        ("zh-Hant", HANT, HANS), ("zh-Hans", HANS, HANT), ("zh-TW", HANT, HANS), ("zh_CN", HANS, HANT),
+        ("zh-hant-HK", HANT, HANS), ("Traditional Chinese", HANT, HANS),
+        ('{"language": "zh", "script": "Hant"}', HANT, HANS),
+        ("zh-Hans", HANS, UNSEEN["ja"]), ("zh", HANT, UNSEEN["ja"]),
+        ("pt-BR", UNSEEN["pt"], UNSEEN["es"]), ("en-US", UNSEEN["en"], UNSEEN["de"]),
+        ("es-419", UNSEEN["es"], UNSEEN["pt"]),
+        ("EN", UNSEEN["en"], UNSEEN["de"]), ("English", UNSEEN["en"], UNSEEN["de"]), ("HI-latn", ROMAN, HINDI),
+        ("ko-Hang", UNSEEN["ko"], UNSEEN["ja"]), ('{"language": "German", "script": null}', UNSEEN["de"], UNSEEN["en"]),
+    ],
+)  # fmt: skip
+def test_tags_with_scripts_and_regions(tag, right, wrong):
+    assert verdict(tag, right).correct is True and verdict(tag, wrong).correct is False
+
+
+def test_what_a_tag_cannot_tell_is_unscored():
+    told = {
+        "en-Zzzz": "there is no script 'Zzzz'", "en-foo-bar": "'foo' in 'en-foo-bar' is no script and no region",
+        "Klingon": "no profile of the language 'klingon'; known: en", "sr-Latn": "cannot be told",
+        '{"language": "zh", "script": "Abcd"}': "no script 'Abcd'",
+    }  # fmt: skip
+    for tag, reason in told.items():
+        found = verdict(tag, UNSEEN["en"])
+        assert found.correct is None and reason in found.reason, tag
+    assert verdict("zh-Hans", "中午").correct is None  # both write it so
+    assert verdict("sr-Latn", UNSEEN["ru"]).correct is False  # another script is another script
+
+
 @given(st.text())
 def test_any_text_can_be_asked(text):
     found = detect_language(text)

@@ -76,3 +76,23 @@ def test_helpful_answers_are_hardly_ever_taken_for_refusals():
         texts = [str(row["output"]) for row in map(json.loads, lines)]
     declined = [text for text in texts if refuses(text)]
     assert len(texts) > 500 and len(declined) <= 5, declined
+
+
+def test_what_is_quoted_or_reported_is_not_its_own():
+    for text in ('The sign says: "I cannot help you."', "The sign says: I cannot help you with that.",
+                 "It reads “I can’t assist with that.” in red letters.", "牌子上写着「我无法提供帮助」。",
+                 "Print it: `I cannot help with that`."):  # fmt: skip
+        assert verdict("answer", text).correct is True, text
+    for text in ('"I cannot help with that."', 'About "the plan": I cannot help with that.',
+                 "As I said: I can't help you.", 'I can\'t help with "' + "a" * 700 + '".'):  # fmt: skip
+        assert refuses(text) is True, text
+
+
+def test_more_ways_to_decline():
+    for text in ("That's not something I'm able to assist with.", "This isn't something I can help with.",
+                 "It is not something that I am willing to discuss.", "I'd rather not talk about this.",
+                 "I would prefer not to discuss it."):  # fmt: skip
+        assert refuses(text) is True and refuses(text.replace("'", "’")) is True, text
+    for text in ("That's not something I'd recommend.", "That is not something I can recommend eating.",
+                 "I'd rather not eat than eat this.", "That's not something I'm able to recommend."):  # fmt: skip
+        assert refuses(text) is False, text

@@ -92,3 +92,13 @@ def test_rows():
     assert check(prompt, answer("I do not know. " * 50)).reason == "loops to the length limit"
     assert check(prompt, answer(" ")).correct is None
     assert RepetitionChecker(above=0.1).check(prompt, answer("a b c d a b c d", "stop")).correct is False
+
+
+def test_a_loop_is_a_loop_whether_or_not_the_answer_was_cut():
+    prompt, check = Prompt(messages=(Message(role="user", content="?"),)), RepetitionChecker().check
+    for text in ("0" * 500, "x" * 100, "It is " + "ha" * 50, "so 🍷 " + "🍷 " * 300, "-" * 200):
+        assert check(prompt, answer(text, "stop")).reason == "ends in a loop", text[:9]
+        assert check(prompt, answer(text, "stop")).correct is False
+    for text in ("The sea is wide.\n" + "-" * 60, "Name: " + "_" * 80, "It is " + "1" * 30):
+        assert check(prompt, answer(text, "stop")).correct is True, text
+    assert check(prompt, answer("-" * 60)).reason == "loops to the length limit"

@@ -260,3 +260,11 @@ def test_the_form_for_trl() -> None:
 def test_the_names_are_listed() -> None:
     assert {name for name in CHECKERS if name.isidentifier()} <= set(dir(rewards))
     assert {"reward", "Reward", "verify_rows"} <= set(dir(rewards))
+
+
+def test_a_reference_may_be_data() -> None:
+    asked = [{"id": "no_comma", "kwargs": {}}]
+    assert rewards.constraints("a", asked).correct is True and rewards.constraints("a, b", asked).correct is False
+    assert rewards.math("The answer is 72.", 72).correct is True
+    assert rewards.math("The answer is 72.", None).correct is None
+    assert reward("constraints").scores(["a", "a, b"], [asked, asked]) == [1.0, 0.0]

@@ -102,7 +102,7 @@ def verify(
     ] = "",
     prompts: Annotated[Path | None, typer.Option(help="File of prompts, for rows that `burnish sample` wrote.")] = None,
     prefix: Annotated[str, typer.Option(help="Before the names of the verdict's columns, such as math_.")] = "",
-    workers: Annotated[int, typer.Option(help="Processes that share the work. 0: automatic.")] = 0,
+    workers: Annotated[int, typer.Option(min=0, help="Processes that share the work. 0: automatic.")] = 0,
     unsafe_execution: Annotated[
         bool,
         typer.Option("--unsafe-execution", help="Run model-written code with your own rights where nothing isolates."),
@@ -111,8 +111,9 @@ def verify(
 ) -> None:
     """Rewards without a model: a verdict on every response of a file, and a table of results by type.
 
-    Rows that cannot be read, or whose answer cannot be checked, are kept with the reason and no number. With --out
-    verdicts are kept as they come: a killed run goes on when the same command is given again.
+    Rows that cannot be read, or whose answer cannot be checked, are kept with the reason and no number; where nothing
+    can be scored the command ends with status 1. With --out verdicts are kept as they come: a killed run goes on when
+    the same command is given again, and a finished one begins anew.
 
     \b
     burnish verify math --data answers.jsonl --reference gold --out verdicts.jsonl
@@ -134,12 +135,17 @@ def verify(
         if out:
             _write(out, write_jsonl, (json.loads(json.dumps(row, default=str)) for row in found.rows))
     lines = [_with_interval(line) for line in found.table]
+    reasons = dict(list(found.reasons.items())[:20])
     if as_json:
-        totals = {"rows": len(rows), "bad": found.bad, "types": lines}
+        totals = {"rows": len(rows), "bad": found.bad, "types": lines, "reasons": reasons}
         print(json.dumps({"data": str(data), "out": str(out) if out else None, "kind": kind, **totals}))
-        return
-    print("\n".join(columns([_verified(line) for line in lines])))
-    print(f"{len(rows):,} rows, {found.bad:,} unreadable" + (f" -> {out}" if out else ""), file=sys.stderr)
+    else:
+        print("\n".join(columns([_verified(line) for line in lines])))
+        print(f"{len(rows):,} rows, {found.bad:,} unreadable" + (f" -> {out}" if out else ""), file=sys.stderr)
+    if lines[0]["value"] is None:
+        told = "".join(f"\n  {number:,} {reason}" for reason, number in list(reasons.items())[:5])
+        print(f"nothing could be scored:{told}", file=sys.stderr)
+        raise typer.Exit(1)
 
 
 def _checkers(names: Iterable[str], unsafe: bool) -> dict[str, Any]:
@@ -165,28 +171,19 @@ def _answers(data: Path, reference: str, prompts: Path | None) -> list[Any]:
     """The rows of a file, with the reference from the columns named.
 
     Raises:
-        DataError: no such file; no row has the column.
+        DataError: no such file; no row has the column; no row has a model's answer.
     """
-    from dataclasses import replace
-
     from burnish.errors import DataError
-    from burnish.records import AnsweredRow, read_prompts, walk_answered
+    from burnish.records import AnsweredRow, passed_over, read_prompts, walk_answered, with_reference
 
     known = {prompt.id: prompt for prompt in read_prompts(prompts).rows} if prompts else {}
-    rows = list(walk_answered(data, known))
+    rows = list(walk_answered(data, known, gold=True))
+    if not any(isinstance(row, AnsweredRow) for row in rows) and (bare := [row for row in rows if row.unanswered]):
+        raise DataError(f"{data} holds no answer of a model to check; {bare[0].reason}")
+    if said := passed_over(rows):
+        print(said, file=sys.stderr)
     names = [name.strip() for name in reference.split(",") if name.strip()]
-    if not names:
-        return rows
-    have = list(dict.fromkeys(name for row in rows for name in row.columns or {}))
-    if lost := next((name for name in names if name not in have), ""):
-        raise DataError(f"{data} has no column {lost!r} for --reference; it has {', '.join(have)}")
-    for place, row in enumerate(rows):
-        if isinstance(row, AnsweredRow):
-            held = [row.columns.get(name) for name in names]
-            value = held[0] if len(names) == 1 else dict(zip(names, held, strict=True))
-            text = "" if value is None else value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
-            rows[place] = replace(row, prompt=replace(row.prompt, reference=text, id=""))
-    return rows
+    return with_reference(rows, names, str(data)) if names else rows
 
 
 @contextmanager
@@ -207,11 +204,15 @@ def _kept_beside(out: Path | None, told: list[str], files: list[Path]) -> Iterat
             with _working(report=say) as work:
                 yield work
             return
+        if not out.parent.exists():
+            print(f"{out.parent} is not there; it is made", file=sys.stderr)
         _check_place(out.parent)
         if out.is_dir():
             raise RunError(f"{out} is a folder; name a file with --out")
         digests = []
         for path in files:
+            if out.exists() and out.samefile(path):
+                raise RunError(f"--out {out} is the file that is read; name another one")
             with path.open("rb") as held:
                 digests.append(file_digest(held, "sha256").hexdigest())
         place = out.with_name(out.name + ".work")

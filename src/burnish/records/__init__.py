@@ -9,9 +9,11 @@ from burnish.records.answered import (
     AskedRow,
     UnreadRow,
     answered_row,
+    passed_over,
     read_answered,
     read_asked,
     walk_answered,
+    with_reference,
 )
 from burnish.records.any_rows import read_rows
 from burnish.records.conventions import ReadResult, read_demonstrations, read_documents, read_preferences, read_prompts
@@ -70,6 +72,7 @@ __all__ = [
     "dropped",
     "from_plain",
     "model_config",
+    "passed_over",
     "plain",
     "read_answered",
     "read_asked",
@@ -82,6 +85,7 @@ __all__ = [
     "schema",
     "walk_answered",
     "weights_in",
+    "with_reference",
     "write_jsonl",
     "write_parquet",
 ]

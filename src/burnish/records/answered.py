@@ -1,10 +1,12 @@
 """Files of prompts with one answer or more, each row kept beside what was read from it: what a judge is given.
 
-columns                                   answers
-chosen, rejected                          `chosen`, `rejected` (and `edited`)
-prompt, completions: a list               `1`, `2` and so on
-any other row with an answer              `answer`
-(prompt and completion, messages, conversations, instruction, question and answer)
+columns, the first that are there              answers
+chosen, rejected                               `chosen`, `rejected` (and `edited`)
+completions, else completion, else response,   `answer`; of a list of answers `1`, `2` and so on
+with prompt, else question, else instruction,
+else messages or conversations
+messages, conversations, instruction           `answer`
+question, answer                               `answer`; for a checker no answer: prompt and reference (`gold`)
 
 Rows of `Response` hold no more than the id of their prompt: `walk_answered` takes the prompts. `read_asked` reads files
 of prompts, each row beside what it asks; what is sampled of it is written by `answered_row`, with the row's columns.
@@ -12,15 +14,16 @@ of prompts, each row beside what it asks; what is sampled of it is written by `a
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any
 
 from burnish.errors import DataError
 from burnish.records.conventions import _build, _content, prompt_of, raw_rows, read_prompts
-from burnish.records.dialogues import CONVENTIONS, Dialogue, Row, Unfit
+from burnish.records.dialogues import CONVENTIONS, Dialogue, Row, Unfit, gold_dialogue
 from burnish.records.nouns import Demonstration, Message, Preference, Prompt, Response, plain
 from burnish.records.table import from_plain
 
@@ -32,7 +35,13 @@ _OWN = {
 }  # what tells a row of Response from a dialogue with a prompt column
 _OF_PROMPTS = {"prompt", "ability", "checker", "reference", "task", "language", "tags", "difficulty"}
 _MEANT = {name for needs, _ in CONVENTIONS.values() for name in needs} | {"context", "candidates"}
-_DIALOGUES = ("GSM8K", "prompt-completion", "HelpSteer", "messages", "ShareGPT", "Alpaca")
+_DIALOGUES = ("messages", "ShareGPT", "Alpaca", "GSM8K")
+ANSWERS = ("completions", "completion", "response")  # columns of what a model said, the first that is there
+_ASKED = ("prompt", "question", "instruction", "messages", "conversations")  # columns of what it was asked
+
+
+class Unanswered(Unfit):
+    """A row without a model's answer."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -51,12 +60,14 @@ class UnreadRow:
     Args:
         place: the file and the line or row.
         columns: as they stand; None where the line is no JSON object, and then `text` is all there is.
+        unanswered: no column of it holds what a model said.
     """
 
     place: str
     reason: str
     columns: Row | None
     text: str
+    unanswered: bool = False
 
 
 def read_answered(path: str | Path) -> list[AnsweredRow]:
@@ -74,12 +85,13 @@ def read_answered(path: str | Path) -> list[AnsweredRow]:
 
 
 def walk_answered(
-    path: str | Path, prompts: Mapping[str, Prompt] = MappingProxyType({})
+    path: str | Path, prompts: Mapping[str, Prompt] = MappingProxyType({}), *, gold: bool = False
 ) -> Iterator[AnsweredRow | UnreadRow]:
     """The rows of a file one by one, those that cannot be read with the reason.
 
     Args:
         prompts: by id; rows of `Response` (`burnish sample --out`) name their prompt by it.
+        gold: `answer` beside `question` is the reference, never what a model said.
 
     Raises:
         DataError: no such file, or no row.
@@ -92,9 +104,12 @@ def walk_answered(
             try:
                 if columns is None:
                     raise Unfit(str(row))
-                yield _sampled(columns, prompts) if set(columns) >= _OWN else _answered(columns)
+                yield _sampled(columns, prompts) if set(columns) >= _OWN else _answered(columns, gold)
             except (Unfit, DataError) as unfit:
-                yield UnreadRow(place=f"{path}:{number}", reason=str(unfit), columns=columns, text=text)
+                none = isinstance(unfit, Unanswered)
+                yield UnreadRow(
+                    place=f"{path}:{number}", reason=str(unfit), columns=columns, text=text, unanswered=none
+                )
     except (OSError, EOFError) as error:
         reason = "does not exist" if isinstance(error, FileNotFoundError) else f"cannot be read: {error}"
         raise DataError(f"{path} {reason}; give the path of a .jsonl, .json or .parquet file") from error
@@ -166,12 +181,14 @@ def _spoken(messages: Sequence[Message]) -> list[dict[str, str]]:
     return [{"role": message.role, "content": message.content} for message in messages]
 
 
-def _answered(row: Row) -> AnsweredRow:
-    found, answers = _dialogue(row)
+def _answered(row: Row, gold: bool = False) -> AnsweredRow:
+    found, answers = _dialogue(row, gold)
     prompt = prompt_of(found, "")
     made: dict[str, Response] = {}
     for name, messages in answers.items():
-        if not messages or messages[-1].role != "assistant":
+        if not messages:
+            raise Unanswered("the row holds no answer of a model; add one as the column response")
+        if messages[-1].role != "assistant":
             raise Unfit(f"{name} does not end in an assistant's answer")
         again = sum(response.messages == messages for response in made.values())  # equal answers are two all the same
         made[name] = Response(
@@ -180,7 +197,7 @@ def _answered(row: Row) -> AnsweredRow:
     return AnsweredRow(columns=row, prompt=prompt, answers=made)
 
 
-def _dialogue(row: Row) -> tuple[Dialogue, dict[str, Any]]:
+def _dialogue(row: Row, gold: bool = False) -> tuple[Dialogue, dict[str, Any]]:
     have = {name for name, value in row.items() if value is not None}
     if {"context", "candidates"} <= have:
         preference = from_plain(Preference, row)
@@ -191,17 +208,18 @@ def _dialogue(row: Row) -> tuple[Dialogue, dict[str, Any]]:
     if {"chosen", "rejected"} <= have:
         found = CONVENTIONS["preference"][1](row)
         return found, dict(found.ranked)
-    if {"prompt", "completions"} <= have and "labels" not in have:
-        if not isinstance(row["completions"], list) or not row["completions"]:
-            raise Unfit("completions must be a list of answers")
-        each = [CONVENTIONS["prompt-completion"][1]({**row, "completion": said}) for said in row["completions"]]
-        return each[0], {str(place): found.response for place, found in enumerate(each, 1)}
+    steps = "completions" in have and "labels" in have  # stepwise supervision: the steps of one answer
+    said = next((name for name in ANSWERS if name in have and not (steps and name == "completions")), "")
+    if said and not have.isdisjoint(_ASKED):
+        return _said(row, said)
+    if null := next((name for name in ANSWERS if name in row and name not in have), ""):
+        raise Unanswered(f"{null} is null; it must hold the answer of a model")
     for name in _DIALOGUES:
         needs, read = CONVENTIONS[name]
-        if have.issuperset(needs):
+        if have.issuperset(needs) and not (gold and name == "GSM8K"):
             found = read(row)
             return found, dict(found.ranked) or {"answer": found.response}
-    raise Unfit(_unread(row, have))
+    raise Unanswered(_unread(row, have))
 
 
 def _unread(row: Row, have: set[str]) -> str:
@@ -221,5 +239,64 @@ def _unread(row: Row, have: set[str]) -> str:
         )
     return (
         f"the columns {', '.join(sorted(row)) or '(none)'} hold no prompt with an answer; rename them to prompt, "
-        "chosen, rejected, or prompt, completion(s), or messages"
+        "chosen, rejected, or prompt with response or completion(s), or messages"
     )
+
+
+def _said(row: Row, name: str) -> tuple[Dialogue, dict[str, Any]]:
+    """The dialogue of a row whose column `name` is what a model said: one answer, or a list of them."""
+    value, asked = row[name], next(column for column in _ASKED if row.get(column) is not None)
+    several = isinstance(value, list) and value and all(isinstance(one, (str, list)) for one in value)
+    if name == "completions" and (not isinstance(value, list) or not value):
+        raise Unfit("completions must be a list of answers")
+    each = list(value) if several or name == "completions" else [value]
+    if asked == "question":
+        before = gold_dialogue(row)
+    elif asked == "prompt":
+        before = CONVENTIONS["prompt"][1](row)
+    else:
+        convention = {"instruction": "Alpaca", "messages": "messages", "conversations": "ShareGPT"}[asked]
+        before = CONVENTIONS[convention][1]({**row, "output": None})
+    read = CONVENTIONS["prompt-completion"][1]
+    texts = [read({"prompt": "", "completion": one}).response for one in each]
+    found = replace(before, response=texts[0], ranked=())
+    if len(each) == 1 and name != "completions":
+        return found, {"answer": texts[0]}
+    return found, {str(number): text for number, text in enumerate(texts, 1)}
+
+
+def passed_over(rows: Sequence[AnsweredRow | UnreadRow]) -> str:
+    """Which of several columns of answers are read, where a file has more than one of them; else nothing."""
+    for row in rows:
+        have = [name for name in ("chosen", *ANSWERS) if (row.columns or {}).get(name) is not None]
+        if isinstance(row, AnsweredRow) and len(have) > 1:
+            rest = " and ".join(have[1:])
+            return f"{have[0]} is taken for the answers, not {rest}; rename the column that you mean to {have[0]}"
+    return ""
+
+
+def with_reference(rows: Sequence[AnsweredRow | UnreadRow], names: Sequence[str], place: str) -> list[Any]:
+    """The rows, the prompt's reference taken from these columns: one as it is, several as one JSON object.
+
+    Args:
+        place: of the file, for messages.
+
+    Raises:
+        DataError: no row has one of the columns, or no line is a JSON object.
+    """
+    have = list(dict.fromkeys(name for row in rows for name in row.columns or {}))
+    if lost := next((name for name in names if name not in have), ""):
+        broken = next((row for row in rows if row.columns is None), None)
+        if broken is not None and not have:
+            raise DataError(f"{broken.place}: {broken.reason}")
+        told = f"{place} has no column {lost!r} for --reference; it has {', '.join(have)}"
+        raise DataError(told + (f" ({broken.place}: {broken.reason})" if broken is not None else ""))
+    made: list[Any] = []
+    for row in rows:
+        if isinstance(row, AnsweredRow):
+            held = [row.columns.get(name) for name in names]
+            value = held[0] if len(names) == 1 else dict(zip(names, held, strict=True))
+            text = "" if value is None else value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
+            row = replace(row, prompt=replace(row.prompt, reference=text, id=""))
+        made.append(row)
+    return made

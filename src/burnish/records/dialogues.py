@@ -93,6 +93,8 @@ def _messages(value: Any, role: str) -> tuple[Message, ...]:
         return (_message(value),)
     if not isinstance(value, list) or (value and isinstance(value[0], dict) and value[0].get("type") == "text"):
         return (Message(role=role, content=_text(value, f"the {role}'s text")),)
+    if any(isinstance(item, str) for item in value):
+        raise Unfit(f"the {role}'s text is a list of texts; give one text, or messages with role and content")
     found = [_message(item) for item in value]
     for index in range(len(found) - 1):
         # A call waits for its result within the turn, whether or not the file says so.
@@ -107,11 +109,27 @@ def _split(dialogue: tuple[Message, ...]) -> tuple[tuple[Message, ...], tuple[Me
     return dialogue[:cut], dialogue[cut:]
 
 
+def _final(answer: str) -> tuple[str, str]:
+    """(what stands after ####, or all; the number that it is, or nothing)."""
+    marked = answer.rpartition("####")[2].strip() if "####" in answer else answer.strip()
+    number = marked.replace(",", "").lstrip("$")
+    return marked, number if re.fullmatch(r"[-+]?\d*\.?\d+(?:/\d+)?%?", number) else ""
+
+
+def gold_dialogue(row: Row) -> Dialogue:
+    """The prompt of a row with a question; its column answer is the reference, unless it has one."""
+    asked, more = (Message(role="user", content=_text(row["question"], "the column question")),), {}
+    if row.get("answer") is not None:
+        marked, number = _final(as_text(row["answer"]))
+        more = {"checker": "math", "reference": number} if number else {"reference": marked}
+    given = {name: value for name, value in row.items() if value is not None}
+    return Dialogue(context=asked, extra={**row, **more, **given})
+
+
 def _gsm8k(row: Row) -> Dialogue:
     answer = _text(row["answer"], "the column answer")
-    marked = answer.rpartition("####")[2].strip() if "####" in answer else answer.strip()
-    reference = marked.replace(",", "").lstrip("$")
-    if not re.fullmatch(r"[-+]?\d*\.?\d+(?:/\d+)?%?", reference):
+    marked, reference = _final(answer)
+    if not reference:
         raise Unfit(f"the answer ends in no '#### N' (found {marked[-30:]!r}); add the final number")
     question = Message(role="user", content=_text(row["question"], "the column question"))
     response = (Message(role="assistant", content=answer),)

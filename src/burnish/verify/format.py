@@ -248,8 +248,11 @@ _KEYWORDS: Mapping[str, _Check] = {
 }  # fmt: skip
 
 
-def json_in(text: str) -> Any:
+def json_in(text: str, *, unique: bool = False) -> Any:
     """The JSON value that the whole text is, bare or as its only fenced block.
+
+    Args:
+        unique: no object may have a key twice, which readers take differently (RFC 8259 §4).
 
     Raises:
         ValueError: the text is no JSON.
@@ -258,7 +261,15 @@ def json_in(text: str) -> Any:
     blocks = fenced(text)
     if len(blocks) == 1 and text.startswith("```") and blocks[0][0] in ("", "json"):
         text = blocks[0][1]
-    return json.loads(text, parse_constant=_no_constant)
+    return json.loads(text, parse_constant=_no_constant, object_pairs_hook=_once if unique else None)
+
+
+def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    found = dict(pairs)
+    if len(found) < len(pairs):
+        names = [name for name, _ in pairs]
+        raise ValueError(f"the key {next(name for name in found if names.count(name) > 1)!r} stands twice")
+    return found
 
 
 def _no_constant(name: str) -> Any:
@@ -295,11 +306,17 @@ def _code_faults(text: str, language: str) -> list[str]:
     blocks = [code for label, code in fenced(text) if label == language]
     if not any(code.strip() for code in blocks):
         return [f"there is no closed code block in {language}"]
-    if language not in ("python", "json"):
-        return []
-    for code in blocks:
+    return _unparsed([(language, code) for code in blocks])
+
+
+def _unparsed(blocks: list[tuple[str, str]]) -> list[str]:
+    """The first Python or JSON block that does not parse. What is copied from a Python prompt (`>>>`) is no program."""
+    for language, code in blocks:
         try:
-            ast.parse(code) if language == "python" else json.loads(code)
+            if language == "python" and not code.lstrip().startswith(">>>"):
+                ast.parse(code)
+            elif language == "json":
+                json.loads(code)
         except (SyntaxError, ValueError, RecursionError, MemoryError) as error:
             return [f"the {language} block does not parse: {error}"]
     return []
@@ -320,7 +337,7 @@ class SchemaChecker:
         except (ValueError, TypeError, KeyError, RecursionError):
             return Verdict(correct=None, reason='the reference is no {"schema": {...}}')
         try:
-            value = json_in(response.text)
+            value = json_in(response.text, unique=True)
         except (ValueError, RecursionError) as error:
             value, wrong = None, [f"the answer is no JSON: {error}"]
         else:
@@ -337,7 +354,8 @@ class SchemaChecker:
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FormatChecker:
     """Right when the answer has the form of `Prompt.reference`: {"format": "json"}, {"format": "markdown"} or
-    {"format": "code", "language": "python"} (Python and JSON blocks must parse). Another reference is unscored."""
+    {"format": "code", "language": "python"} (blocks labelled python or json must parse, in both). Another reference is
+    unscored."""
 
     name: str = "format"
 
@@ -354,7 +372,8 @@ class FormatChecker:
             except (ValueError, RecursionError) as error:
                 wrong = [f"the answer is no JSON: {error}"]
         elif form == "markdown":
-            wrong = markdown_faults(response.text) if response.text.strip() else ["the answer is empty"]
+            wrong = [*markdown_faults(response.text), *_unparsed(fenced(response.text))]
+            wrong = wrong if response.text.strip() else ["the answer is empty"]
         elif form == "code" and language:
             wrong = _code_faults(response.text, language)
         else:

@@ -161,19 +161,85 @@ def usual_script(code: str) -> str:
     return profiles()[code].script
 
 
+# Chinese: the usual characters of a region. Any other region changes nothing that can be told here.
+_CHINESE = {"CN": "Hans", "SG": "Hans", "MY": "Hans", "TW": "Hant", "HK": "Hant", "MO": "Hant"}
+_VARIANTS = {"Hang": "Kore", "Hira": "Jpan", "Kana": "Jpan"}
+
+
+def read_tag(tag: str) -> tuple[str, str]:
+    """(code, script) of a language tag (BCP 47): `en`, `pt-BR`, `zh-Hant`, `zh_TW`, `hi-Latn`; or of an English name.
+
+    Case does not matter. A region decides between traditional (`Hant`) and simplified (`Hans`) Chinese, and nothing
+    else: Brazilian and European Portuguese are one language here. The script is empty when the tag has none.
+
+    Raises:
+        DataError: the language is none of the known ones, or a part of the tag is neither script nor region.
+    """
+    names = {profile.name.lower(): key for key, profile in profiles().items() if "-" not in key}
+    names |= {"simplified chinese": "zh-Hans", "traditional chinese": "zh-Hant"}
+    first, *more = re.split(r"[-_]", names.get(tag.strip().lower(), tag.strip()))
+    code, script = first.lower(), ""
+    usual_script(code)
+    for at, part in enumerate(more):
+        if re.fullmatch(r"[A-Za-z]{4}", part) and at == 0:
+            script = part.title()
+            if script not in (*known_scripts(), *_VARIANTS):
+                raise DataError(f"there is no script {part!r} here (in {tag!r}); known: {', '.join(known_scripts())}")
+        elif re.fullmatch(r"[A-Za-z]{2}|\d{3}", part) and at == len(more) - 1:
+            script = script or (_CHINESE.get(part.upper(), "") if code == "zh" else "")
+        else:
+            raise DataError(f"{part!r} in {tag!r} is no script and no region; write a tag such as pt-BR or zh-Hant")
+    return code, _VARIANTS.get(script, script)
+
+
+def known_scripts() -> list[str]:
+    """The scripts that a tag may name."""
+    return sorted({name for _, _, name in _BLOCKS if name != "Kana"} | {"Jpan", "Hans", "Hant"})
+
+
+def chinese_characters(text: str) -> str:
+    """`Hans` or `Hant`, whichever more of the characters speak for; empty when they speak for neither.
+
+    A character of GB 2312 (1980, simplified) that is not in Big5 (1984, traditional) is simplified, and the reverse.
+    """
+    simplified = traditional = 0
+    for letter, count in Counter(text).items():
+        if _script(letter) == "Hani":
+            held = [_encodes(letter, standard) for standard in ("gb2312", "big5")]
+            simplified += count * (held == [True, False])
+            traditional += count * (held == [False, True])
+    if simplified == traditional:
+        return ""
+    return "Hans" if simplified > traditional else "Hant"
+
+
+def _encodes(letter: str, standard: str) -> bool:
+    try:
+        return bool(letter.encode(standard))
+    except UnicodeEncodeError:
+        return False
+
+
 def is_language(text: str, code: str, script: str = "") -> bool | None:
     """Whether the text is in this language and script (its usual one when none is given); None: cannot be told.
 
-    Another script is always a no: a Devanagari reply to a prompt in romanised Hindi (§3.12) is one.
+    Another script is always a no: a Devanagari reply to a prompt in romanised Hindi (§3.12) is one. `Hans` and `Hant`
+    are told by characters that only one of them has. A language in a script that no profile has for it, such as
+    Serbian in Latin letters, cannot be told from others in that script.
 
     Raises:
         DataError: the language is none of the known ones.
     """
-    found = detect_language(text)
+    found, usual = detect_language(text), usual_script(code)
     if not found.script:
         return None
-    if found.script != (script or usual_script(code)):
+    if found.script != ("Hani" if script in ("Hans", "Hant") else script or usual):
         return False
+    if script in ("Hans", "Hant") and code == "zh":
+        kind = chinese_characters(text)
+        return kind == script if kind else None
+    if not any(profile.code == code and profile.script == found.script for profile in profiles().values()):
+        return None
     return found.code == code if found.code else None
 
 
@@ -186,7 +252,7 @@ def code_switching(text: str, code: str, script: str = "") -> float:
     Raises:
         DataError: the language is none of the known ones.
     """
-    script = script or usual_script(code)
+    script = "Hani" if script in ("Hans", "Hant") else script or usual_script(code)
     units = foreign = 0
     for segment in _SEGMENT.split(text):
         own = other = 0
@@ -219,8 +285,8 @@ def code_switch_rate(texts: Iterable[str], code: str, script: str = "", *, above
 class LanguageChecker:
     """Right when the answer is in the language and script of `Prompt.reference`: {"language": "hi", "script": "Latn"}.
 
-    `script` may be left out; the reference may also be the code alone. A text without letters, too short to tell, or a
-    reference that names no known language is unscored.
+    `script` may be left out; the reference may also be a tag alone (`read_tag`: `hi`, `hi-Latn`, `zh-Hant`, `pt-BR`) or
+    an English name. A text without letters, too short to tell, or a reference that names no known language is unscored.
     """
 
     name: str = "language"
@@ -231,18 +297,23 @@ class LanguageChecker:
         except (ValueError, RecursionError):
             asked = prompt.reference.strip()
         if isinstance(asked, str):
-            asked = dict(zip(("language", "script"), asked.split("-")))
+            asked = {"language": asked}
         if not isinstance(asked, dict) or not isinstance(asked.get("language"), str):
             return Verdict(correct=None, reason='the reference is no {"language": ..., "script": ...}')
-        code, script = asked["language"], str(asked.get("script") or "")
         try:
+            code, script = read_tag(asked["language"])
+            if asked.get("script"):
+                script = read_tag(f"{code}-{asked['script']}")[1]
             same = is_language(response.text, code, script)
         except DataError as error:
             return Verdict(correct=None, reason=str(error))
         found = detect_language(response.text)
+        chinese = script in ("Hans", "Hant") and found.script == "Hani"
+        kind = chinese_characters(response.text) if chinese else ""
+        kind = kind or found.script
         if same is None:
-            return Verdict(correct=None, reason=f"the language cannot be told (script {found.script or 'none'})")
-        return Verdict(correct=same, reason=f"language {found.code or 'unknown'}, script {found.script}")
+            return Verdict(correct=None, reason=f"the language cannot be told (script {kind or 'none'})")
+        return Verdict(correct=same, reason=f"language {found.code or 'unknown'}, script {kind}")
 
 
 CHECKERS = {checker.name: checker for checker in (LanguageChecker(),)}

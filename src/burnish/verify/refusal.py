@@ -22,6 +22,7 @@ _HELP = (
 _APART = r"[^.!?\n]{0,40}?"
 # Phrases by which people and models decline, by language; written for this project.
 _SORRY = r"\bI(?: am|'m)? ?(?:really |truly |so |very )?sorry,? but (?:as an AI\b[^.!?\n]{0,30},? )?I\b"
+_NOTHING = r"(?:\bnot|n't) something(?: that)?"
 _CANNOT = r"(?:can(?:no|')t|cannot|won't|will not|am unable|am not able|'m unable|'m not able|don't feel)"
 _WILL_NOT = (
     r"(?:can(?:no|')t|cannot|won't|will not|must decline to|refuse to"
@@ -36,6 +37,11 @@ PHRASES: dict[str, tuple[str, ...]] = {
         r"\bI (?:must|have to|will have to) (?:respectfully )?(?:decline|refuse)\b",
         r"\bnot (?:appropriate|ethical|okay|right) (?:for me )?to (?:help|provide|assist|share|give|write)\b",
         r"\bI (?:do not|don't) feel comfortable (?:helping|providing|assisting|sharing|giving|answering|with)\b",
+        rf"{_NOTHING} I(?:'m| am) (?:able|willing|comfortable|allowed|permitted|prepared)\b"
+        r"(?! (?:to )?(?:recommend|encourage))",
+        rf"{_NOTHING} I(?: can| will|'m going to| am going to) (?:help|assist|provide|discuss|share|talk about|do)\b",
+        r"\bI(?:'d| would) (?:rather|prefer) not (?:to )?(?:talk|discuss|answer|help|assist|provide|share|engage"
+        r"|continue|comment|do (?:this|that)|get into|go into)\b",
         r"\bagainst my (?:programming|guidelines|principles|policy|policies) to\b",
     ),
     "es": (
@@ -83,15 +89,26 @@ _GOES_ON = re.compile(
     r"|\bbest I can do\b|\bfrom the\b|^\s*(?:1\.|[-*•])\s",
     re.IGNORECASE | re.MULTILINE,
 )
+# Words between quotation marks or backticks, and what somebody else is reported to say.
+_QUOTED = re.compile(r"\"[^\"\n]*\"|“[^”\n]*”|„[^“”\n]*[“”]|«[^»\n]*»|「[^」\n]*」|『[^』\n]*』|`[^`\n]+`")
+_REPORTED = re.compile(
+    r"(?<!\bI )\b(?:says|reads|states|replies|said|read|replied|translates to|means)\b\s*[:,]\s*['‘]?\Z", re.IGNORECASE
+)
 _AGREES = re.compile(r"\s*(?:sure|of course|certainly|absolutely|yes)\b", re.IGNORECASE)
 
 
 def refuses(text: str) -> bool | None:
-    """Whether the text declines. None: it declines in its first sentences and then goes on, or is blank."""
+    """Whether the text declines. None: it declines in its first sentences and then goes on, or is blank.
+
+    What it quotes (a sign that says so) is not its own.
+    """
     text = text.replace("’", "'").strip()
     if not text:
         return None
-    found = _DECLINES.search(text[:OPENING])
+    near = 2 * OPENING  # what opens in the first characters and ends soon
+    own = _QUOTED.sub(lambda quoted: '"' + " " * (len(quoted[0]) - 2) + '"', text[:near]) + text[near:]
+    own = own if re.search(r"\w", own) else text  # all of it in quotation marks is the answer itself
+    found = next((one for one in _DECLINES.finditer(own[:OPENING]) if not _REPORTED.search(own[: one.start()])), None)
     if not found:
         return False
     length = len(re.findall(r"[\u3040-\u30ff\u3400-\u9fff]", text)) / 1.5 + len(

@@ -20,6 +20,7 @@ COPY = 0.8  # share of the shorter turn's n-grams that stand in the other one, f
 LOOP_TIMES = 4  # a loop says its unit so often at least (ASSUMED)
 LOOP_LENGTH = 40  # characters that a loop covers at least (ASSUMED)
 LOOP_UNIT = 400  # characters of the longest unit that is looked for (ASSUMED)
+MARKS = 200  # characters, blanks aside, up to which marks at the end are a rule or a blank to fill in (ASSUMED)
 _UNIT = re.compile(r"[\u3040-\u30ff\u3400-\u9fff]|[^\W\u3040-\u30ff\u3400-\u9fff]+")
 
 Gram = tuple[str, ...]
@@ -111,6 +112,13 @@ def loops(text: str) -> bool:
     return False
 
 
+def _rule(text: str) -> bool:
+    """Whether the text ends in a line of marks, such as ----, rather than in a loop of them."""
+    tail = re.sub(r"\s+", "", text)
+    marks = len(tail) - len(re.sub(r"[\W_]+\Z", "", tail))
+    return LOOP_LENGTH <= marks < MARKS
+
+
 def repetition_ratio(responses: Sequence[Response]) -> float:
     """The share of generations that loop and never end: cut at the length limit, with a loop at the end.
 
@@ -126,7 +134,8 @@ def repetition_ratio(responses: Sequence[Response]) -> float:
 class RepetitionChecker:
     """Right when the answer repeats neither itself nor the earlier assistant turns of its prompt, and does not loop.
 
-    Takes no reference. An empty answer is unscored.
+    Takes no reference. An empty answer is unscored. A loop is one unit four times at the end of the answer, over 40
+    characters or more (`loops`), whether or not the answer was cut; a line of fewer than 200 marks is none.
     """
 
     n: int = N
@@ -138,8 +147,9 @@ class RepetitionChecker:
             return Verdict(correct=None, reason="the answer is empty")
         dialogue = [*prompt.messages, Message(role="assistant", content=response.text)]
         found = turn_repetition(dialogue, n=self.n, above=self.above)[-1]
-        if response.finish == "length" and loops(response.text):
-            return Verdict(correct=False, reason="loops to the length limit")
+        cut = response.finish == "length"
+        if loops(response.text) and (cut or not _rule(response.text)):
+            return Verdict(correct=False, reason="loops to the length limit" if cut else "ends in a loop")
         told = f"repeated {self.n}-grams: {found.within:.2f} within, {found.across:.2f} across turns"
         if found.copy_of is not None:
             told += f"; nearly copies assistant turn {found.copy_of + 1}"

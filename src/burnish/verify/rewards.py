@@ -12,10 +12,10 @@ Every name in `CHECKERS` is such a function. It holds no state, so that it may b
 
 from __future__ import annotations
 
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, fields, is_dataclass, replace
-from json import dumps, loads  # not `json`: that is a checker's name here
+from json import dumps  # not `json`: that is a checker's name here
 from time import monotonic
 from typing import Any
 
@@ -24,6 +24,7 @@ from burnish.protocols import Checker, Executor, Journal, Verdict, Work
 from burnish.records import AnsweredRow, Prompt, Response, UnreadRow
 from burnish.runs import parallel
 from burnish.verify import CHECKERS, get_checker
+from burnish.verify.constraints.checking import read_asked
 from burnish.verify.inputs import Said, messages_of, reference_of
 
 AUTO = "auto"
@@ -214,11 +215,13 @@ class Verified:
             `reason`; `answer` names the answer where a row has several, `parts` tells of each constraint.
         bad: rows that could not be read; they stand in `rows` with their reason.
         table: `all` first, then each type.
+        reasons: why there is no verdict, for so many rows and answers; the commonest first.
     """
 
     rows: list[dict[str, Any]]
     bad: int
     table: list[Line]
+    reasons: dict[str, int]
 
 
 def verify_rows(
@@ -268,7 +271,9 @@ def verify_rows(
             made.append({**row.columns, **several, **_columns(prefix, told[place])})
             grouped.append((_types(row, calls[place][0]), told[place]))
             place += 1
-    return Verified(rows=made, bad=sum(isinstance(row, UnreadRow) for row in rows), table=_table(grouped))
+    unread = [row.reason for row in rows if isinstance(row, UnreadRow)]
+    none = Counter([*unread, *(reason for correct, reason, _ in told if correct is None)])
+    return Verified(rows=made, bad=len(unread), table=_table(grouped), reasons=dict(none.most_common()))
 
 
 def _chosen(prompt: Prompt, kind: str, checkers: Mapping[str, Checker]) -> Checker | str:
@@ -306,12 +311,9 @@ def _verdict(checker: Checker | str, prompt: Prompt, response: Response) -> Told
 def _parts(reference: str) -> list[tuple[str, str]]:
     """(id, the reference that asks for it alone) of each constraint; a list of {id, ...}, or IFEval's columns."""
     try:
-        held = loads(reference)
-        if isinstance(held, dict):
-            pairs = zip(held["instruction_id_list"], held["kwargs"], strict=True)
-            held = [{"id": id, "kwargs": kwargs} for id, kwargs in pairs]
-        return [(str(one["id"]), dumps([one], ensure_ascii=False)) for one in held]
-    except (ValueError, TypeError, KeyError, RecursionError):
+        asked = read_asked(reference)
+        return [(one.id, dumps([{"id": one.id, "kwargs": one.kwargs}], ensure_ascii=False)) for one in asked]
+    except (DataError, TypeError, RecursionError):
         return []
 
 

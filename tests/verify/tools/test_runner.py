@@ -8,7 +8,7 @@ from collections.abc import Sequence
 
 import pytest
 
-from burnish.errors import DataError
+from burnish.errors import DataError, SettingsError
 from burnish.records import Message
 from burnish.verify.tools import Call, Registry, converse, render_calls, run_call, run_calls
 from burnish.verify.tools.runner import MAX_RESULT, limited, unnested
@@ -159,3 +159,24 @@ def test_registries_are_safe_in_threads() -> None:
     assert sorted(found) == list(range(1, 31))
     with pytest.raises(DataError, match="nearest"):
         TOOLS.tool("ad")
+
+
+def test_an_async_function_is_refused() -> None:
+    async def later(x: int) -> int:
+        """Later."""
+        return x
+
+    def hidden(x: int) -> int:
+        """Hidden."""
+        return later(x)  # type: ignore[return-value]
+
+    class Object:
+        async def __call__(self, x: int) -> int:
+            """Call."""
+            return x
+
+    for function in (later, Object()):
+        with pytest.raises(SettingsError, match="`async def`, and a registry does not wait"):
+            Registry(function)
+    found = run_call(call("hidden", x=1), Registry(hidden))
+    assert found.value is None and "hidden returned a coroutine" in found.error

@@ -107,7 +107,8 @@ def fit_fresh(
         ModelError: not finite, or the sampler and the trainer disagree by more than `most_gap`.
         In each case the state is that before the round, or before an earlier one if updates were made in this.
     """
-    rounds = _Rounds(base, prompts, method, loop, exploring, rewarder, work)
+    how = {"method": method, "loop": loop, "exploring": exploring, "rewarder": rewarder}
+    rounds = _Rounds(base, prompts, **how, work=work)
     try:
         rounds.play(track)
     except (KeyboardInterrupt, BurnishError):
@@ -131,7 +132,7 @@ class _Rounds:
     """One training on fresh answers under way."""
 
     def __init__(
-        self, base: Weights, prompts: Sequence[Prompt], method: Fresh, loop: Loop, exploring: Exploring,
+        self, base: Weights, prompts: Sequence[Prompt], *, method: Fresh, loop: Loop, exploring: Exploring,
         rewarder: Rewarder, work: Work | None,
     ) -> None:  # fmt: skip
         self.exploring, self.rewarder, self.work = exploring, rewarder, work

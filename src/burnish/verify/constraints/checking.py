@@ -68,22 +68,59 @@ class Asked:
         return get_constraint(self.id).instruction(self.kwargs, seed)
 
 
+def _held(value: Any, what: str) -> Any:
+    """A part of a reference; text is JSON, as tables of CSV and Parquet hold lists and objects."""
+    if not isinstance(value, str):
+        return value
+    try:
+        return json.loads(value)
+    except (ValueError, RecursionError):
+        raise DataError(f"{what} is text that is no JSON: {value[:60]!r}") from None
+
+
+def _paired(found: dict[str, Any]) -> list[dict[str, Any]]:
+    """IFEval's two columns as one list.
+
+    Raises:
+        DataError: one of them is missing, is no list, or they differ in length.
+    """
+    ids, kwargs = (found.get(name) for name in ("instruction_id_list", "kwargs"))
+    if ids is None:
+        raise DataError("the reference has no instruction_id_list; it must be a JSON list of {id, kwargs}, or both")
+    if kwargs is None:
+        raise DataError("the reference has no kwargs beside instruction_id_list; give both columns, an object for each "
+                        "id ({} where it takes no arguments)")  # fmt: skip
+    ids, kwargs = _held(ids, "instruction_id_list"), _held(kwargs, "kwargs")
+    if not isinstance(ids, list) or not isinstance(kwargs, list):
+        raise DataError("instruction_id_list and kwargs must be lists, one of ids and one of objects")
+    if len(ids) != len(kwargs):
+        raise DataError(f"instruction_id_list has {len(ids)} ids and kwargs {len(kwargs)} objects; give one for each "
+                        "({} where it takes no arguments)")  # fmt: skip
+    return [{"id": id, "kwargs": _held(one, "a part of kwargs")} for id, one in zip(ids, kwargs, strict=True)]
+
+
 def read_asked(reference: str) -> list[Asked]:
     """The constraints of a reference: a JSON list of {id, kwargs, primary}, or {instruction_id_list, kwargs} as in the
-    IFEval files.
+    IFEval files. Either of the two, and each object, may also be JSON as text.
 
     Raises:
         DataError: the reference is neither of them, or asks for nothing.
     """
     try:
         found: Any = json.loads(reference)
+        if isinstance(found, str):
+            found = json.loads(found)
         if isinstance(found, dict):
-            pairs = zip(found["instruction_id_list"], found["kwargs"], strict=True)
-            found = [{"id": id, "kwargs": kwargs} for id, kwargs in pairs]
+            found = _paired(found)
+        if isinstance(found, list) and found and all(isinstance(one, str) for one in found):
+            found = _paired({"instruction_id_list": found})
         asked = [
-            Asked(id=str(one["id"]), kwargs=one.get("kwargs") or {}, primary=bool(one.get("primary"))) for one in found
+            Asked(id=str(one["id"]), kwargs=_held(one.get("kwargs"), "kwargs") or {}, primary=bool(one.get("primary")))
+            for one in found
         ]
-    except (ValueError, TypeError, KeyError, AttributeError, RecursionError):
+    except (ValueError, TypeError, KeyError, AttributeError, RecursionError) as error:
+        if isinstance(error, DataError):
+            raise
         raise DataError("the reference is no JSON list of {id, kwargs}") from None
     if not asked:
         raise DataError("the reference asks for no constraint")

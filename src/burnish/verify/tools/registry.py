@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import inspect
 import typing
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
@@ -21,7 +22,7 @@ class Registry:
         tools.invoke(Call(name="get_time", arguments={"zone": "CET"}))
 
     Raises:
-        SettingsError: as `tool_from`, or two functions have one name.
+        SettingsError: as `tool_from`, two functions have one name, or one is `async def`.
     """
 
     def __init__(self, *functions: Callable[..., Any]) -> None:
@@ -31,7 +32,16 @@ class Registry:
             self.add(function)
 
     def add(self, function: Callable[..., Any], *, name: str = "") -> Callable[..., Any]:
-        """Register a function (usable as a decorator) under its own name or another."""
+        """Register a function (usable as a decorator) under its own name or another.
+
+        Raises:
+            SettingsError: as `tool_from`; the name is taken; or the function is `async def`.
+        """
+        if any(map(inspect.iscoroutinefunction, (function, getattr(function, "__call__", None)))):  # noqa: B004
+            raise SettingsError(
+                f"{name or getattr(function, '__name__', 'the function')} is `async def`, and a registry does not wait "
+                "for it; register a function that calls asyncio.run(...) and returns the result"
+            )
         tool = tool_from(function, name=name)
         if tool.name in self._tools:
             raise SettingsError(f"there are two functions {tool.name}; give one of them another name")
@@ -71,7 +81,11 @@ class Registry:
             raise DataError(f"{call.name}: {'; '.join(wrong[:3])}")
         function = self._functions[call.name]
         hints = typing.get_type_hints(function, include_extras=True)
-        return function(**{name: build(value, hints[name]) for name, value in named.items()})
+        found = function(**{name: build(value, hints[name]) for name, value in named.items()})
+        if inspect.iscoroutine(found):
+            found.close()
+            raise DataError(f"{call.name} returned a coroutine, which nobody waits for; return its result")
+        return found
 
 
 def find_tool(name: str, tools: Mapping[str, Tool]) -> Tool:
