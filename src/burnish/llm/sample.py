@@ -24,12 +24,13 @@ def sample_responses(
     prompts = list(prompts)
     responses = client.answer(prompts, n=n, sampling=sampling, work=work)
     drops = unanswered(prompts, responses, client, sampling)
+    lost = lost_answers(prompts, responses, client, sampling, n)
     return Outcome(
         rows=responses,
         dropped=drops,
         taken=len(prompts),
         kept=len(prompts) - len(drops),
-        metrics={**_metrics(responses), "lost": sum(lost_answers(prompts, responses, client, sampling, n).values())},
+        metrics={**_metrics(responses), **({"lost": lost.total()} if lost else {})},
     )
 
 
