@@ -242,3 +242,9 @@ def test_a_step_s_store_and_another_one_are_refused(tmp_path: Path) -> None:
         answer_all(COUNT, RECORDS, asker=Counting(), work=work, store=tmp_path / "k.sqlite")
     with pytest.raises(SettingsError, match=r"the budget is 1000; give burnish\.llm"):
         answer_all(COUNT, RECORDS, asker=Counting(), budget=1000)  # type: ignore[arg-type]
+
+
+def test_a_bug_in_a_scripted_answer_is_told() -> None:
+    engine = Scripted(identity="script", answers={"test/count": lambda record: {"count": record.cuont}})
+    with pytest.raises(SettingsError, match=r"the answer of script to test/count failed with AttributeError: .*cuont"):
+        answer_all(COUNT, RECORDS, asker=engine)

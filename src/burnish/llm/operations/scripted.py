@@ -11,6 +11,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, ClassVar
 
+from burnish.llm.operations.checks import own_code
 from burnish.llm.requests import Reply, Request, Usage
 
 # record -> the fields of the form, or a text; None where the function does not know.
@@ -32,12 +33,17 @@ class Scripted:
     answers: Mapping[str, Answerer] = field(repr=False, metadata={"runtime": True})
 
     async def ask(self, request: Request) -> Reply:
-        """The function's answer; a failure where there is no such function, or it does not know."""
+        """The function's answer; a failure where there is no such function, or it does not know.
+
+        Raises:
+            SettingsError: the function has a fault (see `own_code`).
+        """
         function = self.answers.get(request.operation)
         if function is None:
             asked = request.operation or "a request without an operation"
             return Reply(failure=f"{self.identity} has no answer to {asked}")
-        said = function(request.record)
+        with own_code(f"the answer of {self.identity} to {request.operation}", request.record):
+            said = function(request.record)
         if said is None:
             return Reply(failure=f"{self.identity} does not know the answer")
         text = said if isinstance(said, str) else json.dumps(dict(said), ensure_ascii=False)
