@@ -37,7 +37,7 @@ def test_every_checker_is_a_function() -> None:
     assert rewards.math("72", "\\foo{").correct is None
     asked = json.dumps([{"id": "no_comma", "kwargs": {}}])
     assert rewards.constraints("No commas here", asked).correct is True
-    assert reward("math").scores(["72", "71", "72"], ["72", "72", "x"]) == [1.0, 0.0, None]
+    assert reward("math").scores(["72", "71", "72"], ["72", "72", "\\foo{"]) == [1.0, 0.0, None]
     with pytest.raises(SettingsError, match="did you mean 'math'"):
         reward("maths")
     with pytest.raises(AttributeError, match="no attribute 'zzq'"):
