@@ -219,6 +219,8 @@ def _dialogue(row: Row, gold: bool = False) -> tuple[Dialogue, dict[str, Any]]:
         if have.issuperset(needs) and not (gold and name == "GSM8K"):
             found = read(row)
             return found, dict(found.ranked) or {"answer": found.response}
+    if gold and {"question", "answer"} <= have:
+        raise Unanswered("question and answer are prompt and reference here; add what the model said as response")
     raise Unanswered(_unread(row, have))
 
 

@@ -72,6 +72,9 @@ template <class k> k operator,(taken, k&& value) {
 """
 
 
+_OPERATORS = set(["and", "and_eq", "bitand", "bitor", "compl", "not", "not_eq", "or", "or_eq", "xor", "xor_eq"])
+
+
 def scattered(word: str) -> list[int]:
     """The word as numbers that are not its letters: the binary does not hold its text."""
     return [ord(letter) * 7 + 3 + 11 * index for index, letter in enumerate(word)]
@@ -138,7 +141,9 @@ def cpp_program(prefix: str, code: str, tests: str, word: str) -> tuple[str, str
     aliases = {a for a, f in re.findall(r"\bauto\s*[&*]*\s*(\w+)\s*=\s*&?\s*(\w+)\s*;", tests)}
     names = (used & set(IDENTIFIER.findall(before))) | aliases
     checked = wrapped(tests, names - {name}, f"(burnish_{word[8:16]}::taken{{}}, ", ")")
-    words = {w for w in IDENTIFIER.findall(checked + check) if not _MACROS.match(w)} - {"define", "undef"}
+    # An operator's name (and, or, ...) is no macro's, and what stands in a text of the tests is no name at all.
+    found = IDENTIFIER.findall(blanked(checked) + check)
+    words = {w for w in found if not _MACROS.match(w)} - {"define", "undef"} - _OPERATORS
     words |= set(_DEFINED.findall(without_comments(code)))
     guard = "".join(f"#undef {w}\n" for w in sorted(words))
     guard += "".join(f"#include <{h}>\n" for h in _HEADERS.split()) + includes + "#undef assert\n" + check
