@@ -45,9 +45,7 @@ chat, rows = load_chat(asked.model), read_prompts(asked.data).rows
 reward = runpy.run_path(asked.reward)["reward"]
 model = AutoModelForCausalLM.from_pretrained(asked.model, dtype=getattr(torch, asked.dtype)).eval()
 reference = AutoModelForCausalLM.from_pretrained(asked.model, dtype=getattr(torch, asked.dtype)).eval()
-model.get_input_embeddings().padding_idx = (
-    None  # the padding token may be drawn, and is learned from like any other
-)
+model.get_input_embeddings().padding_idx = None  # the padding token may be drawn, and is learned from like any other
 
 # AdamW: matrices decay, vectors do not.
 matrices = [p for p in model.parameters() if p.ndim >= 2]
