@@ -40,15 +40,6 @@ Data = Annotated[
     ),
 ]
 
-Worth = Annotated[
-    list[str],
-    typer.Option(
-        help="For grpo, rloo, mdloo: what an answer is worth. A checker (math, ...), checker (each prompt's own), "
-        "a reward model folder, http://host:8000/v1#model, or file.py:function in TRL's form; SPEC*0.5 weighs it. "
-        "May be repeated: the weighted sum."
-    ),
-]
-
 
 def train(
     method: MethodName,
@@ -56,7 +47,14 @@ def train(
     model: Model = "",
     data: Data = [],  # noqa: B006
     teacher: Annotated[str, typer.Option(help="For distill: the model to learn from, a folder or a hub id.")] = "",
-    reward: Worth = [],  # noqa: B006
+    reward: Annotated[
+        list[str],
+        typer.Option(
+            help="For grpo, rloo, mdloo: what an answer is worth. A checker (math, ...), checker (each prompt's own), "
+            "a reward model folder, http://host:8000/v1#model, or file.py:function in TRL's form; SPEC*0.5 weighs it. "
+            "May be repeated: the weighted sum."
+        ),
+    ] = [],  # noqa: B006
     out: Annotated[str, typer.Option(help="Run folder. Default: runs/train-METHOD. The same command goes on.")] = "",
     set_: Annotated[list[str], typer.Option("--set", help="A setting: key=value. May be repeated.")] = [],  # noqa: B006
     show: Annotated[
@@ -80,19 +78,9 @@ def train(
     verbose: Verbose = False,
 ) -> None:
     """Train a model on a file of rows, or go on with it where it stopped."""
-    from burnish.cli.console import Console
-    from burnish.cli.running import play
-    from burnish.cli.workers import described
-    from burnish.runs import Run, choose_compute, nearest, override
-    from burnish.train import METHODS
-    from burnish.train.on_policy import FRESH
-
-    known = {**METHODS, **FRESH}
-    if method not in known:
-        raise SettingsError(f"there is no method {method!r}; {nearest(method, known)}")
-    settings = override(known[method].settings(), set_)
+    known, settings = chosen(method, set_)
     if show:
-        print_settings(method, settings, getattr(known[method], "iterations", None))
+        print_settings(method, settings, getattr(known, "iterations", None))
         return
     for name, given in (("--model", model), ("--data", data)):
         if not given:
@@ -100,14 +88,41 @@ def train(
     refuse_early(method, settings, {"teacher": teacher, "reward": reward, "iterations": iterations}, data)
     how = {"chat": chat, "on_error": on_error, "limit": limit, "track": track, "iterations": iterations}
     job = _Job(method, model, data, settings, teacher=teacher, reward=reward, **how)
+    folder = Path(out or f"runs/train-{method}")
+    where = {"device": device, "dtype": dtype, "threads": threads or None}
+    final, told = carry_out(job, folder, where, on_change=on_change, verbose=verbose)
+    finish(folder, final, method, as_json, told=told)
+
+
+def chosen(method: str, words: list[str]) -> tuple[Any, Any]:
+    """A method by name, and its settings with what `--set` says."""
+    from burnish.runs import nearest, override
+    from burnish.train import METHODS
+    from burnish.train.on_policy import FRESH
+
+    known = {**METHODS, **FRESH}
+    if method not in known:
+        raise SettingsError(f"there is no method {method!r}; {nearest(method, known)}")
+    return known[method], override(known[method].settings(), words)
+
+
+def carry_out(job: _Job, folder: Path, where: dict[str, Any], *, on_change: str, verbose: bool) -> tuple[Path, bool]:
+    """Play the job as a run; its final weights, and whether it told its numbers on the way."""
+    from burnish.cli.console import Console
+    from burnish.cli.running import play
+    from burnish.cli.workers import described
+    from burnish.runs import Run, choose_compute
+
     # One process trains; it gets the machine's cores.
-    compute = choose_compute(device=device, dtype=dtype, threads=threads or None, workers=1)
-    folder, listener = Path(out or f"runs/train-{method}"), Console(verbose=verbose)
-    about = {"recipe": f"train {method}", "scale": "", "command": ["burnish", *sys.argv[1:]], "simulated": []}
-    about["settings"] = described(settings, type(settings)())
-    run = Run(folder, compute=compute, on_change=on_change, listener=listener, about=about)
-    final = play(run, lambda: job.steps(run), listener)
-    finish(folder, final, method, as_json, told=listener.done > 0)
+    compute, listener = choose_compute(**where, workers=1), Console(verbose=verbose)
+    about = {
+        "recipe": f"train {job.method}",
+        "scale": "",
+        "command": ["burnish", *sys.argv[1:]],
+        "settings": described(job.settings, type(job.settings)()),
+    }
+    run = Run(folder, compute=compute, on_change=on_change, listener=listener, about={**about, "simulated": []})
+    return play(run, lambda: job.steps(run), listener), listener.done > 0
 
 
 def refuse_early(method: str, settings: Any, given: dict[str, Any], data: list[str]) -> None:
