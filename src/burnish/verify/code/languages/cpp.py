@@ -72,7 +72,7 @@ template <class k> k operator,(taken, k&& value) {
 """
 
 
-_OPERATORS = set(["and", "and_eq", "bitand", "bitor", "compl", "not", "not_eq", "or", "or_eq", "xor", "xor_eq"])
+_OPERATORS = {"and", "and_eq", "bitand", "bitor", "compl", "not", "not_eq", "or", "or_eq", "xor", "xor_eq"}
 
 
 def scattered(word: str) -> list[int]:
