@@ -184,7 +184,6 @@ def test_what_no_retry_would_change_is_a_kept_failure(vllm: StandIn, client: Off
         return asyncio.run(client.ask(request)).failure
 
     assert "longer than the context" in failure(question(client, "x" * 400))
-    assert "empty" in failure(Request(model="", sampling=SAMPLING, text=""))
     assert "tools" in failure(question(client, tools=[{"type": "function"}]))
     assert not vllm.calls
     for error in (ValueError("top_p is odd"), Refused("top_p is odd")):

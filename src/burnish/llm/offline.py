@@ -73,8 +73,6 @@ class OfflineVLLM:
         Raises:
             WorkerError: vLLM is not installed, cannot start, or has died.
         """
-        if not request.text and not request.messages:
-            return Reply(failure="empty request: neither messages nor a text")
         try:
             ids = self._ids(request)
         except ChatError as error:

@@ -237,7 +237,7 @@ def _unread(row: Row, have: set[str]) -> str:
     if "prompt" in have:
         return (
             f"there is a prompt and no answer (the columns are {', '.join(sorted(row))}); add chosen and rejected, or "
-            "completion, or completions"
+            "response, completion or completions"
         )
     return (
         f"the columns {', '.join(sorted(row)) or '(none)'} hold no prompt with an answer; rename them to prompt, "
