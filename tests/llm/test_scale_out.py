@@ -157,7 +157,7 @@ def test_a_budget_stops_all_workers_and_keeps_what_was_paid_for(tmp_path: Path) 
         requests, small = questions(60, asker.identity), Cluster(workers=2, block=10, in_flight=4)
         one = next(reply for _, reply in ask_on_ray(requests[:1], asker, store=store, cluster=small)).usage
         limit = 20 * (one.prompt + one.completion)
-        with pytest.raises(BudgetError, match="raise --budget-tokens .* and run the same command again"):
+        with pytest.raises(BudgetError, match=r"raise --budget-tokens .* and run the same command again"):
             list(ask_on_ray(requests, asker, store=store, cluster=small, budget=Budget(tokens=limit)))
         assert 8 < len(store) < 60 and served(url) == len(store)
         assert spent_in(store.path)[0] < 1.5 * limit
