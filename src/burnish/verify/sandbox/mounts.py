@@ -115,8 +115,11 @@ def arguments() -> list[str]:
         words += ["--dev-bind", f"/dev/{name}", f"/dev/{name}"]
     for name, rest in LINKS:
         words += ["--symlink", f"/proc/self/fd{rest}", f"/dev/{name}"]
-    words += ["--symlink", f"{ROOT}/shm", "/dev/shm", "--symlink", f"{ROOT}/tmp", "/tmp"]
-    return [*words, "--symlink", f"{ROOT}/tmp", "/var/tmp", "--remount-ro", "/dev"]
+    words += ["--symlink", f"{ROOT}/shm", "/dev/shm"]
+    for place in ("/tmp", "/var/tmp"):
+        if place not in above:  # a virtual environment may lie in there: then TMPDIR alone names the place to write
+            words += ["--symlink", f"{ROOT}/tmp", place]
+    return [*words, "--remount-ro", "/dev"]
 
 
 def _starting(folder: str, start: str) -> list[str]:
