@@ -156,7 +156,7 @@ int main() { for (;;) { char *p = malloc(1 << 20); if (p) memset(p, 1, 1 << 20);
 
 DISK = [
     _py("file_flood", ("disk", 1), "held = open('a', 'wb')\nwhile True: held.write(b'x' * 65536)", once=True),
-    _py("files_in_tmp", "disk", "i = 0\nwhile True:\n    i += 1\n    try: open(f'/tmp/{i}', 'wb').write(b'x' * 65536)\n    except OSError: pass"),
+    _py("files_in_tmp", "disk", "i = 0\nwhile True:\n    i += 1\n    try: open(f'{os.environ[\"TMPDIR\"]}/{i}', 'wb').write(b'x' * 65536)\n    except OSError: pass"),
     _py("files_in_shm", "disk", "i = 0\nwhile True:\n    i += 1\n    try: open(f'/dev/shm/{i}', 'wb').write(b'x' * 65536)\n    except OSError: pass"),
     _py("empty_files", "disk", "i = 0\nwhile True:\n    i += 1\n    try: open(f'{i}', 'wb').close()\n    except OSError: pass",
         seconds=6.0),
