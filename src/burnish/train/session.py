@@ -18,7 +18,7 @@ import torch
 
 from burnish.chat import Chat, audit, load_chat, load_tokens
 from burnish.errors import ChatError, ModelError, SettingsError
-from burnish.models import load_causal, load_reward, new_reward, prepare
+from burnish.models import load_causal, load_reward, new_reward, prepare, save_model
 from burnish.protocols import Work
 from burnish.records import Dropped, Weights
 from burnish.runs import compute
@@ -27,7 +27,7 @@ from burnish.train.checkpoint import Progress, finite
 from burnish.train.objectives import HEAD_SPREAD, Method, Place
 from burnish.train.optim import Optimiser, check_schedule, learning_rate
 from burnish.train.optim.adamw import BETAS, FLOOR
-from burnish.train.optim.adapters import add_lora
+from burnish.train.optim.adapters import FOLDER, add_lora, merge_lora, save_lora
 from burnish.train.optim.average import check_decay, starting_share
 from burnish.train.optim.recompute import Recompute
 from burnish.train.prepare_chat import padding_id
@@ -221,6 +221,16 @@ class Session:
         """Write a checkpoint unless an update was interrupted in its middle."""
         if not self.updating:
             self.save()
+
+    def publish(self, work: Work) -> Weights:
+        """Write the trained weights (adapters too, then merged) and `metrics.jsonl` into `work.folder`."""
+        folder, base = Path(work.folder), self.place.base
+        if self.loop.lora_rank:
+            save_lora(self.model, folder / FOLDER, base=base.id)
+            merge_lora(self.model)
+        weights = save_model(self.model, folder, tokenizer_from=Path(base.path))
+        self.progress.publish(folder)
+        return weights
 
     def summary(self) -> dict[str, Any]:
         """First and last loss, the last step's other numbers, and totals."""

@@ -7,18 +7,15 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from functools import partial
-from pathlib import Path
 from typing import Any
 
 import torch
 
 from burnish.losses import dpo_loss
-from burnish.models import save_model
 from burnish.protocols import Work
 from burnish.records import Demonstration, Document, Preference, Weights
 from burnish.runs import Outcome
 from burnish.train.objectives import Contrast, Imitation, Method, Ranking
-from burnish.train.optim.adapters import FOLDER, merge_lora, save_lora
 from burnish.train.session import Loop, Session, open_session
 from burnish.train.tracking import Track
 
@@ -99,13 +96,7 @@ def fit(
     session.optimiser.finish()
     with torch.no_grad():
         learned = method.after(session.model, session.examples, session.place)
-    weights = None
-    if work is not None:
-        if loop.lora_rank:
-            save_lora(session.model, Path(work.folder) / FOLDER, base=base.id)
-            merge_lora(session.model)
-        weights = save_model(session.model, Path(work.folder), tokenizer_from=Path(base.path))
-        session.progress.publish(Path(work.folder))
+    weights = session.publish(work) if work is not None else None
     numbers = {**session.summary(), **learned, "notices": session.notices}
     kept = len(rows) - len(session.lost)  # a document may be several examples
     return Outcome(dropped=session.lost, taken=kept + len(session.lost), kept=kept, metrics=numbers, weights=weights)

@@ -20,7 +20,7 @@ import torch
 
 from burnish.chat import load_chat
 from burnish.errors import BurnishError, ChatError, DataError, ModelError, SettingsError, WorkerError
-from burnish.models import prepare, save_model
+from burnish.models import prepare
 from burnish.protocols import Work
 from burnish.records import Dropped, Prompt, Response, Sampling, Weights, dropped
 from burnish.runs import Outcome, compute
@@ -32,7 +32,7 @@ from burnish.train.on_policy.objective import Fresh
 from burnish.train.on_policy.rewards import Reward, Rewarder
 from burnish.train.on_policy.rollout import Sampler
 from burnish.train.optim import Optimiser
-from burnish.train.optim.adapters import FOLDER, add_lora, merge_lora, save_lora
+from burnish.train.optim.adapters import add_lora
 from burnish.train.optim.average import starting_share
 from burnish.train.optim.recompute import Recompute
 from burnish.train.session import Loop, Session, check_template, dropout_notice, own_memory
@@ -116,13 +116,7 @@ def fit_fresh(
         raise
     session = rounds.session
     session.optimiser.finish()
-    weights = None
-    if work is not None:
-        if loop.lora_rank:
-            save_lora(session.model, Path(work.folder) / FOLDER, base=base.id)
-            merge_lora(session.model)
-        weights = save_model(session.model, Path(work.folder), tokenizer_from=Path(base.path))
-        session.progress.publish(Path(work.folder))
+    weights = session.publish(work) if work is not None else None
     numbers = {**session.summary(), **_over_rounds(session), "notices": session.notices}
     kept = len(prompts) - len(rounds.lost)
     return Outcome(dropped=rounds.lost, taken=len(prompts), kept=kept, metrics=numbers, weights=weights)
