@@ -136,7 +136,7 @@ time.sleep(99)
     _py("deep_recursion", ("memory", -11, 1), "sys.setrecursionlimit(1 << 30)\ndef f(): return f()\nf()", seconds=8.0),
     _py("deep_parse", (1, -11, "memory", "output"), "eval('(' * 100000)"),
     _py("deep_repr", (1, -11, "memory", "time"), "x = []\nfor _ in range(1 << 20): x = [x]\nsys.setrecursionlimit(1 << 30)\nrepr(x)"),
-    _py("file_system_counts_as_memory", "memory", "held = open('a', 'wb')\nwhile True: held.write(b'x' * 65536)",
+    _py("file_system_counts_as_memory", "memory", "open('a', 'wb').write(b'x' * (52 << 20)); time.sleep(99)",
         memory=40, disk=64, seconds=6.0),
     _py("shared_memory_object", (1, "disk"), "from multiprocessing import shared_memory\nshared_memory.SharedMemory('burnish_hostile', True, 1 << 30)"),
     _py("memory_without_a_process", "held", "held(lambda: os.memfd_create('x'), lambda: call('memfd_secret', 0))",
