@@ -80,6 +80,7 @@ def kept_in(path: Path, query: str) -> list[tuple]:
         return base.execute(query).fetchall()
 
 
+@pytest.mark.slow
 def test_a_broken_annotator_ends_no_step_and_a_mended_one_is_asked_what_failed(tmp_path: Path) -> None:
     run = tmp_path / "run"
     with oracle_server(faults=Faults(server_error=1.0)) as url:

@@ -30,7 +30,9 @@ def questions(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return path
 
 
-@pytest.mark.parametrize("kind", ["shipped", "qwen3", "llama"])
+@pytest.mark.parametrize(
+    "kind", ["shipped", pytest.param("qwen3", marks=pytest.mark.slow), pytest.param("llama", marks=pytest.mark.slow)]
+)
 def test_gsm8k_at_smoke_scale(questions: Path, tmp_path: Path, kind: str) -> None:
     policy = tmp_path / "model"
     if kind == "shipped":
