@@ -63,7 +63,7 @@ def test_what_cannot_be_merged_is_refused() -> None:
         ([one, merge_parallel([one, single("clock", "Bern")])], "has not one call"),
         ([one, other], "has other tools than the first"),
         ([one, single("weather", "Bern")], "ask for the same call"),
-        ([one, bad], "is not valid: weather: value: 'city' is missing"),
+        ([one, bad], "is not valid: weather: value.city is missing"),
         (
             [one, ToolCase(request="x", tools=one.tools, possible=({"clock": {"city": ["Rome"]}},))],
             "some of the requests",

@@ -275,8 +275,8 @@ def test_valid_calls_by_schema() -> None:
     assert call_violations(Call(name="book", arguments={"city": "x"}), tools) == []
     assert call_violations(Call(name="zzq"), tools) == ["there is no tool 'zzq'"]
     assert call_violations(Call(name="book", arguments={"city": 1, "b": 2}), tools) == [
-        "book: value.city: 1 is integer, not string",
-        "book: value: there is no 'b'",
+        "book: value.city must be of type string, and is integer",
+        "book: value.b must not be there",
     ]
 
 

@@ -71,8 +71,8 @@ def test_single_parallel_and_nested_calls() -> None:
     ("made", "error"),
     [
         (call("zzq"), "DataError: there is no tool 'zzq'"),
-        (call("add"), "DataError: add: value: 'a' is missing"),
-        (call("add", a="1"), "DataError: add: value.a: '1' is string, not integer"),
+        (call("add"), "DataError: add: value.a is missing"),
+        (call("add", a="1"), "DataError: add: value.a must be of type integer, and is string"),
         (call("fail", how="zero"), "ZeroDivisionError: integer division or modulo by zero"),
         (call("fail", how="exit"), "SystemExit: 3"),
         (call("fail", how="deep"), "RecursionError: "),
@@ -142,7 +142,7 @@ def test_a_dialogue_ends_at_an_unreadable_call_and_at_its_limit() -> None:
     # An error is told to the model, which may mend its call.
     said = iter(["[add(a='x')]", "[add(a=1)]", "1"])
     mended = converse(lambda messages: next(said), TOOLS, QUESTION)
-    assert mended.ended == "answer" and "is string, not integer" in mended.results[0].error
+    assert mended.ended == "answer" and "must be of type integer, and is string" in mended.results[0].error
 
 
 def test_registries_are_safe_in_threads() -> None:

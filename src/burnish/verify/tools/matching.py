@@ -13,10 +13,11 @@ from dataclasses import dataclass
 from typing import Any
 
 from burnish.errors import DataError
+from burnish.verify.schema import kind_of, same
 from burnish.verify.tools.call import Call, Tool
 from burnish.verify.tools.registry import Registry, bound
 from burnish.verify.tools.runner import run_call
-from burnish.verify.tools.schema import kind_of, same, violations
+from burnish.verify.tools.schema import violations
 
 KINDS = ("count", "name", "missing", "unexpected", "type", "value", "schema", "execution")
 _LOOSE = re.compile(r"[ ,./\-_*^]")

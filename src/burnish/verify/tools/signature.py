@@ -15,8 +15,9 @@ from collections.abc import Callable, Mapping
 from typing import Any, Literal, Union
 
 from burnish.errors import DataError, SettingsError
+from burnish.verify.schema import kind_of
 from burnish.verify.tools.call import Tool
-from burnish.verify.tools.schema import json_schema, kind_of, violations
+from burnish.verify.tools.schema import json_schema, violations
 
 _SIMPLE: dict[Any, str] = {str: "string", int: "integer", float: "number", bool: "boolean", type(None): "null"}
 _LISTS = (list, set, frozenset, collections.abc.Sequence, collections.abc.Iterable, collections.abc.Set)
