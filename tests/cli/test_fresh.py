@@ -144,7 +144,7 @@ def test_a_reward_model_folder(called, place):
 @pytest.mark.parametrize(
     ("words", "said_of_it"),
     [
-        (["grpo"], "grpo needs --reward; --reward says what a fresh answer is worth, for grpo, rloo, mdloo"),
+        (["grpo"], "grpo needs --reward; --reward says what a fresh answer is worth, for grpo, grpo-reward-kl, rloo"),
         (["sft", "--reward", "math"], "sft takes no --reward"),
         (["grpo", "--reward", "mth"], "--reward mth is no checker, no reward model folder, no server"),
         (["grpo", "--reward", "mth"], "did you mean 'math'?"),
@@ -153,8 +153,8 @@ def test_a_reward_model_folder(called, place):
         (["grpo", "--reward", "math*0"], "every reward has the weight 0"),
         (["grpo", "--reward", "none.py:f"], "--reward none.py:f: there is no such file"),
         (["grpo", "--reward", "rewards.py:late"], "has no function 'late'"),
-        (["grpo", "--reward", "math", "--teacher", "x"], "grpo takes no --teacher and no --iterations"),
-        (["grpo", "--reward", "math", "--iterations", "2"], "grpo takes no --teacher and no --iterations"),
+        (["grpo", "--reward", "math", "--teacher", "x"], "grpo takes no teacher: --teacher DIR_OR_HUB_ID"),
+        (["grpo", "--reward", "math", "--iterations", "2"], "grpo takes no --iterations; --set rounds=N"),
         (["grpo", "--reward", "math", "--set", "samples=1"], "samples is 1"),
         (["grpo", "--reward", "math", "--set", "sampels=4"], "no setting 'sampels'; did you mean 'samples'?"),
         (["mdloo", "--reward", "math", "--set", "gamma=0"], "gamma is 0.0"),
