@@ -71,8 +71,8 @@ class Grpo(Fresh):
             if reward.value is not None and not reward.steps:
                 raise WorkerError(
                     f"process=true needs a reward for each step of an answer, and answer {response.index + 1} of "
-                    f"prompt {response.prompt} has one for the whole; give a model of train reward-steps, or a function that "
-                    "returns a list for each answer"
+                    f"prompt {response.prompt} has one for the whole; give a model of train reward-steps, or a "
+                    "function that returns a list for each answer"
                 )
             at = token_ends(chat, response.token_ids, response.text, [step.end for step in reward.steps])
             ends += [start + place for place in (at or [0] * len(reward.steps))]
