@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
+from burnish.errors import WorkerError
 from burnish.models import Row
 from burnish.train.batch import Example
 from burnish.train.on_policy.rewards import Reward
@@ -30,18 +31,32 @@ class Rewarded:
         """The rewards that are there."""
         return [reward.value for reward in self.rewards if reward.value is not None]
 
+    def _of_steps(self) -> list[float]:
+        """The rewards of all steps of the answers that have one."""
+        for response, reward in zip(self.group.responses, self.rewards, strict=True):
+            if reward.value is not None and not reward.steps:
+                raise WorkerError(
+                    f"process=true needs a reward for each step of an answer, and answer {response.index + 1} of "
+                    f"prompt {response.prompt} has one for the whole; give a model of train reward-steps, or a "
+                    "function that returns a list for each answer"
+                )
+        return [step.label for reward in self.rewards for step in reward.steps if step.label is not None]
+
     def left_out(self, least_spread: float = 0.0, *, by_steps: bool = False) -> str:
         """Why nothing can be learned from it; empty when something can.
 
         Args:
             least_spread: of the best and the worst reward; below it a group is flat, and so are equal rewards always.
             by_steps: whether the rewards of steps are compared, and not those of answers.
+
+        Raises:
+            WorkerError: steps are compared, and an answer has a reward for the whole only.
         """
         values = self.values
         if len(values) < 2:
             return MISSING
         if by_steps:
-            values = [step.label for reward in self.rewards for step in reward.steps if step.label is not None]
+            values = self._of_steps()
         spread = max(values) - min(values)
         return FLAT if spread == 0 or spread < least_spread else ""
 

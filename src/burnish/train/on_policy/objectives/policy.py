@@ -16,7 +16,6 @@ import torch
 from torch import Tensor, nn
 
 from burnish.chat import Chat
-from burnish.errors import WorkerError
 from burnish.losses.on_policy import (
     Clip,
     SampledTokens,
@@ -59,21 +58,11 @@ class Grpo(Fresh):
     steps: dict[str, StepRewards] = field(default_factory=dict)
 
     def noted(self, example: Example, one: Rewarded, chat: Chat) -> None:
-        """Find the tokens that the steps of a group's answers end on.
-
-        Raises:
-            WorkerError: an answer has a reward, and its steps have none.
-        """
+        """Find the tokens that the steps of a group's answers end on."""
         if not self.by_steps:
             return
         ends, rewards, known, start = [], [], [], 0
         for response, reward in zip(one.group.responses, one.rewards, strict=True):
-            if reward.value is not None and not reward.steps:
-                raise WorkerError(
-                    f"process=true needs a reward for each step of an answer, and answer {response.index + 1} of "
-                    f"prompt {response.prompt} has one for the whole; give a model of train reward-steps, or a "
-                    "function that returns a list for each answer"
-                )
             at = token_ends(chat, response.token_ids, response.text, [step.end for step in reward.steps])
             ends += [start + place for place in (at or [0] * len(reward.steps))]
             rewards += [step.label for step in reward.steps]
