@@ -173,7 +173,7 @@ class _Job:
                 raise SettingsError(
                     f"--data names two files {Path(file).name}; rename one, as rows say where they stood"
                 )
-            found = reader_of(method, settings)(Path(file), on_error=how["on_error"])
+            found = read_file(method, settings, Path(file), how["on_error"])
             self.rows += list(found.rows)[: how["limit"] or None]
             self.left += found.dropped
         self.model = policy_weights(model)
@@ -204,6 +204,22 @@ class _Job:
                 how["keep"] = run.step("keep", take_rows, list(self.keep.rows), self.keep.dropped)
             return run.step(self.method, train_fresh, start, rows, **how)
         return train_iterations(run, start, rows, iterations=self.how["iterations"], **how)
+
+
+def read_file(method: str, settings: Any, file: Path, on_error: str) -> Any:
+    """The rows of a file for a method.
+
+    Raises:
+        DataError: as its reader; where answers are missing that the method could do without, it says how.
+    """
+    from burnish.errors import DataError
+
+    try:
+        return reader_of(method, settings)(file, on_error=on_error)
+    except DataError as error:
+        if getattr(settings, "share", 1.0) < 1:
+            raise DataError(f"{error}; share is {settings.share}: prompts without answers go with share=1") from error
+        raise
 
 
 def reader_of(method: str, settings: Any = None) -> Callable[..., Any]:

@@ -12,7 +12,7 @@ methods     each by name; settings says what may be set, with sources
 from burnish.train.on_policy.loop import Exploring, fit_fresh
 from burnish.train.on_policy.methods import FRESH, check_keep, planned_fresh, train_fresh
 from burnish.train.on_policy.objectives import Fresh, Grpo, Mdloo, OnlineDistillation, OnlineDpo, RewardKl, Rloo
-from burnish.train.on_policy.process import StepModelReward
+from burnish.train.on_policy.process import StepModelReward, scores_steps
 from burnish.train.on_policy.rewards import (
     CheckerReward,
     FunctionReward,
@@ -42,5 +42,6 @@ __all__ = [
     "check_keep",
     "fit_fresh",
     "planned_fresh",
+    "scores_steps",
     "train_fresh",
 ]

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import json
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -47,6 +49,15 @@ def token_ends(chat: Chat, ids: Sequence[int], text: str, ends: Sequence[int]) -
             low += 1
         found.append(max(0, low - 1))
     return found
+
+
+def scores_steps(folder: str | Path) -> bool:
+    """Whether a folder holds a reward model that scores steps, by its config."""
+    try:
+        told = json.loads((Path(folder) / "config.json").read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return False  # loading it says what is wrong
+    return told.get("score_reads") == "step"
 
 
 @dataclass(frozen=True, kw_only=True)
