@@ -364,6 +364,7 @@ def open_session(
     if saved is not None:
         state, note = saved
         session.optimiser.load(state)
+        session.method.load(state)
         session.step, session.totals = note["step"], note["totals"]
     return session
 

@@ -146,6 +146,19 @@ def test_the_student_itself_as_teacher_moves_nothing(base, tmp_path):
     assert line["divergence"] == pytest.approx(0, abs=1e-9) and line["agreement"] == 1 and line["grad_norm"] < 1e-5
 
 
+@pytest.mark.parametrize("how", [{"share": 0.0}, {"share": 1.0}, {"share": 1.0, "objective": "minillm"}])
+def test_the_divergence_on_own_answers_falls(base, teacher, tmp_path, how):
+    """The reverse one, measured on answers of the student before and after."""
+    settings = {"beta": 1.0, "rounds": 10, "prompts": 6, "lr": 5e-3, **how}
+    trained = train(base, teacher, folders(tmp_path / "trained"), **settings).weights
+    seen = []
+    for name, student in (("before", base), ("after", trained)):
+        work = folders(tmp_path / name)
+        train(student, teacher, work, prompts(8), share=1.0, beta=1.0, rounds=1, prompts=8, samples=4, lr=1e-9)
+        seen.append(lines_of(work)[0]["reverse"])
+    assert seen[1] < 0.5 * seen[0], seen
+
+
 class Killed(BaseException):
     """Stands for the end of the process."""
 
@@ -153,6 +166,7 @@ class Killed(BaseException):
 @pytest.mark.parametrize("how", [{"share": 0.5}, {"share": 1.0, "updates": 2}, {"share": 1.0, "objective": "minillm"}])
 def test_killed_twice_is_bitwise_equal(base, teacher, tmp_path, monkeypatch, how):
     straight = folders(tmp_path / "straight")
+    how = {"rounds": 4, **how}
     whole = train(base, teacher, straight, **how)
     monkeypatch.setattr(Progress, "due", lambda self, step: self.scratch is not None)
     for at in (2, 2 * how.get("updates", 1) + 2):

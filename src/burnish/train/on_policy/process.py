@@ -32,12 +32,13 @@ def token_ends(chat: Chat, ids: Sequence[int], text: str, ends: Sequence[int]) -
     Returns:
         Indices into `ids`, or None where the tokens do not spell the text.
     """
-    shift = chat.text(ids).rfind(text)
+    whole = chat.text(ids)
+    shift = whole.rfind(text)
     if shift < 0:
         return None
     found, low = [], 0
     for end in ends:
-        wanted, high = chat.text(ids)[: shift + end], len(ids)
+        wanted, high = whole[: shift + end], len(ids)
         while low < high:
             middle = (low + high) // 2
             if len(chat.text(ids[:middle])) >= shift + end:
