@@ -141,10 +141,64 @@ def test_a_reward_model_folder(called, place):
     assert all(math.isfinite(line["reward"]) and line["rewards_missing"] == 0 for line in place.lines("out", "grpo"))
 
 
+def test_a_model_of_steps(called, place):
+    from burnish.train import train_rows
+    from tests.train.material import LOOP, folders, rated_demonstrations
+
+    work = folders(place.folder / "steps")
+    base = weights_in(place.folder / "base")
+    train_rows(base, rated_demonstrations(), method="reward-steps", work=work, **LOOP)
+    code, _, wrong = called(*place.words("grpo", "out", str(work.folder), settings=(*SETTINGS, "process=true")))
+    assert code == 0, wrong
+    lines = place.lines("out", "grpo")
+    assert all(0 < line["reward"] < 1 for line in lines) and lines[-1]["reference_kl"] != 0
+
+
+def test_distillation_reads_prompts_or_answers_by_its_share(called, place):
+    make_model(place.folder / "teacher", seed=5)
+    more = ("--teacher", str(place.folder / "teacher"))
+    own, half = (*SETTINGS, "share=1", "beta=1"), (*SETTINGS, "share=0.5", "rounds=6")
+    code, _, wrong = called(*place.words("distill-online", "own", settings=own), *more)
+    assert code == 0, wrong
+    step = place.step("own", "distill-online")
+    assert step["metrics"]["all_on_policy"] == 3 and step["parents"]
+    code, _, wrong = called(*place.words("distill-online", "half", settings=half), *more)
+    assert code == 2 and "prompts without answers go with share=1" in wrong
+    rows = [{"prompt": f"{i} + 2", "completion": str(i + 2)} for i in range(6)]
+    (place.folder / "prompts.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    code, _, wrong = called(*place.words("distill-online", "half", settings=half), *more)
+    assert code == 0, wrong
+    turns = {line["on_policy"] for line in place.lines("half", "distill-online")}
+    assert turns == {0.0, 1.0}
+
+
+def test_online_dpo_with_online_merging(called, place):
+    make_model(place.folder / "origin", seed=5)
+    settings = (*SETTINGS, "merging=ties,keep=0.5,alpha=1e-4,every=2")
+    more = ("--merge-base", str(place.folder / "origin"))
+    code, _, wrong = called(*place.words("online-dpo", "out", place.function, settings=settings), *more)
+    assert code == 0, wrong
+    assert place.lines("out", "online-dpo")[0]["spread"] > 0
+    code, _, wrong = called(*place.words("online-dpo", "plain", place.function))
+    assert code == 0, wrong
+    merged, plain = (weights_in(place.folder / name / "final").id for name in ("out", "plain"))
+    assert merged != plain
+
+
+def test_rows_to_stay_close_on(called, place):
+    rows = [{"prompt": f"{i}?", "completion": str(i)} for i in range(4)]
+    (place.folder / "kept.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    settings = (*SETTINGS, "through_kl=true", "keep_weight=0.1", "keep_rows=2")
+    words = place.words("grpo-reward-kl", "out", place.function, settings=settings)
+    code, _, wrong = called(*words, "--keep", str(place.folder / "kept.jsonl"))
+    assert code == 0, wrong
+    assert place.lines("out", "grpo-reward-kl")[-1]["kept_kl"] > 0
+
+
 @pytest.mark.parametrize(
     ("words", "said_of_it"),
     [
-        (["grpo"], "grpo needs --reward; --reward says what a fresh answer is worth, for grpo, rloo, mdloo"),
+        (["grpo"], "grpo needs --reward; --reward says what a fresh answer is worth, for grpo, grpo-reward-kl, rloo"),
         (["sft", "--reward", "math"], "sft takes no --reward"),
         (["grpo", "--reward", "mth"], "--reward mth is no checker, no reward model folder, no server"),
         (["grpo", "--reward", "mth"], "did you mean 'math'?"),
@@ -153,11 +207,20 @@ def test_a_reward_model_folder(called, place):
         (["grpo", "--reward", "math*0"], "every reward has the weight 0"),
         (["grpo", "--reward", "none.py:f"], "--reward none.py:f: there is no such file"),
         (["grpo", "--reward", "rewards.py:late"], "has no function 'late'"),
-        (["grpo", "--reward", "math", "--teacher", "x"], "grpo takes no --teacher and no --iterations"),
-        (["grpo", "--reward", "math", "--iterations", "2"], "grpo takes no --teacher and no --iterations"),
+        (["grpo", "--reward", "math", "--teacher", "x"], "grpo takes no teacher: --teacher DIR_OR_HUB_ID"),
+        (["grpo", "--reward", "math", "--iterations", "2"], "grpo takes no --iterations; --set rounds=N"),
         (["grpo", "--reward", "math", "--set", "samples=1"], "samples is 1"),
         (["grpo", "--reward", "math", "--set", "sampels=4"], "no setting 'sampels'; did you mean 'samples'?"),
         (["mdloo", "--reward", "math", "--set", "gamma=0"], "gamma is 0.0"),
+        (["distill-online"], "distill-online needs teacher: --teacher"),
+        (["distill-online", "--teacher", "x", "--reward", "math"], "distill-online takes no --reward"),
+        (["online-dpo", "--reward", "math", "--set", "merging=dare"], "merging needs the model that the starting"),
+        (["grpo", "--reward", "math", "--merge-base", "x"], "--merge-base is for online merging"),
+        (["sft", "--merge-base", "x"], "--merge-base is for online merging"),
+        (["grpo-reward-kl", "--reward", "math"], "through_kl must be given"),
+        (["grpo", "--reward", "math", "--keep", "x"], "--keep is for grpo-reward-kl"),
+        (["grpo", "--reward", "math", "--set", "reference=ema"], "reference is 'ema'; write fixed, every:N"),
+        (["grpo", "--reward", "math", "--set", "adapt=6"], "adapt is 6; give two positive numbers"),
     ],
 )
 def test_what_is_wrong_is_one_sentence_and_2(called, place, words, said_of_it):

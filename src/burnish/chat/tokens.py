@@ -186,9 +186,14 @@ class Tokens:
         return None if text is None else self.id_of(text)
 
     @cached_property
+    def table(self) -> dict[str, int]:
+        """Every token by its text, with its id."""
+        return self._start.get_vocab(with_added_tokens=True)
+
+    @cached_property
     def vocabulary(self) -> int:
         """One more than the largest id: the rows an embedding needs."""
-        return max(self._start.get_vocab(with_added_tokens=True).values()) + 1
+        return max(self.table.values()) + 1
 
     def split(self, markup: str) -> list[int | str]:
         """Structure text as special ids and the text between them."""

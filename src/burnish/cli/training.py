@@ -21,7 +21,8 @@ MethodName = Annotated[
     str,
     typer.Argument(
         help="pretrain, sft, reward, reward-soft, reward-anchored, reward-attributes, reward-pointwise, reward-steps, "
-        "dpo, ipo, critique-dpo, rpo, kto, distill; on fresh answers to prompts: grpo, rloo, mdloo."
+        "dpo, ipo, critique-dpo, rpo, kto, distill; on fresh answers to prompts: grpo, grpo-reward-kl, rloo, mdloo, "
+        "warp, online-dpo, distill-online."
     ),
 ]
 Model = Annotated[
@@ -46,13 +47,22 @@ def train(
     *,
     model: Model = "",
     data: Data = [],  # noqa: B006
-    teacher: Annotated[str, typer.Option(help="For distill: the model to learn from, a folder or a hub id.")] = "",
+    teacher: Annotated[
+        str, typer.Option(help="For distill and distill-online: the model to learn from, a folder or a hub id.")
+    ] = "",
+    merge_base: Annotated[
+        str,
+        typer.Option(help="For --set merging=...: the model that --model was tuned from, a folder or a hub id."),
+    ] = "",
+    keep: Annotated[
+        str, typer.Option(help="For grpo-reward-kl: rows of supervised training on which to stay near the start.")
+    ] = "",
     reward: Annotated[
         list[str],
         typer.Option(
-            help="For grpo, rloo, mdloo: what an answer is worth. A checker (math, ...), checker (each prompt's own), "
-            "a reward model folder, http://host:8000/v1#model, or file.py:function in TRL's form; SPEC*0.5 weighs it. "
-            "May be repeated: the weighted sum."
+            help="For methods on fresh answers, but distill-online: what one is worth. A checker (math, ...), checker "
+            "(each prompt's own), a reward model folder, http://host:8000/v1#model, or file.py:function in TRL's form; "
+            "SPEC*0.5 weighs it. May be repeated: the weighted sum."
         ),
     ] = [],  # noqa: B006
     out: Annotated[str, typer.Option(help="Run folder. Default: runs/train-METHOD. The same command goes on.")] = "",
@@ -85,9 +95,9 @@ def train(
     for name, given in (("--model", model), ("--data", data)):
         if not given:
             raise SettingsError(f"{name} is missing; see burnish train --help")
-    refuse_early(method, settings, {"teacher": teacher, "reward": reward, "iterations": iterations}, data)
-    how = {"chat": chat, "on_error": on_error, "limit": limit, "track": track, "iterations": iterations}
-    job = _Job(method, model, data, settings, teacher=teacher, reward=reward, **how)
+    options = {"teacher": teacher, "reward": reward, "merge_base": merge_base, "keep": keep, "iterations": iterations}
+    refuse_early(method, settings, options, data)
+    job = _Job(method, model, data, settings, chat=chat, on_error=on_error, limit=limit, track=track, **options)
     folder = Path(out or f"runs/train-{method}")
     where = {"device": device, "dtype": dtype, "threads": threads or None}
     final, told = carry_out(job, folder, where, on_change=on_change, verbose=verbose)
@@ -128,20 +138,23 @@ def carry_out(job: _Job, folder: Path, where: dict[str, Any], *, on_change: str,
 def refuse_early(method: str, settings: Any, given: dict[str, Any], data: list[str]) -> None:
     """Refuse values out of range, and options that do not go with the method, before a file is read."""
     from burnish.train import check_shares, planned
-    from burnish.train.on_policy import FRESH, planned_fresh
+    from burnish.train.on_policy import FRESH, check_keep, planned_fresh
 
     iterations = given["iterations"]
     if iterations is not None and iterations < 1:
         raise SettingsError(f"--iterations is {iterations}; a method runs at least once")
-    if (method in FRESH) != bool(given["reward"]):
-        raise SettingsError(f"{method} {'needs --reward' if method in FRESH else 'takes no --reward'}; "
-                            f"--reward says what a fresh answer is worth, for {', '.join(FRESH)}")  # fmt: skip
+    rewarded = [name for name, known in FRESH.items() if known.rewards]
+    if (method in rewarded) != bool(given["reward"]):
+        raise SettingsError(f"{method} {'needs --reward' if method in rewarded else 'takes no --reward'}; "
+                            f"--reward says what a fresh answer is worth, for {', '.join(rewarded)}")  # fmt: skip
+    check_keep(getattr(settings, "keep_weight", 0.0), rows=bool(given["keep"]))
+    weights = {name: given[name] or None for name in ("teacher", "merge_base")}
     if method in FRESH:
-        if given["teacher"] or iterations:
-            raise SettingsError(f"{method} takes no --teacher and no --iterations; --set rounds=N says how long")
-        planned_fresh(settings, method)
+        if iterations:
+            raise SettingsError(f"{method} takes no --iterations; --set rounds=N says how long")
+        planned_fresh(settings, method, **weights)
         return
-    planned(method, settings, teacher=given["teacher"] or None)
+    planned(method, settings, **weights)
     if getattr(settings, "mix", ()):
         check_shares(settings.mix, [Path(file).name for file in data])
 
@@ -160,11 +173,13 @@ class _Job:
                 raise SettingsError(
                     f"--data names two files {Path(file).name}; rename one, as rows say where they stood"
                 )
-            found = reader_of(method)(Path(file), on_error=how["on_error"])
+            found = read_file(method, settings, Path(file), how["on_error"])
             self.rows += list(found.rows)[: how["limit"] or None]
             self.left += found.dropped
         self.model = policy_weights(model)
-        self.teacher = policy_weights(how["teacher"]) if how["teacher"] else None
+        others = {name: how[name] for name in ("teacher", "merge_base") if how[name]}
+        self.others = {name: policy_weights(spec) for name, spec in others.items()}
+        self.keep = reader_of("sft")(Path(how["keep"]), on_error=how["on_error"]) if how["keep"] else None
         self.rewarder = rewarder_of(how["reward"], self.rows) if how["reward"] else None
 
     def steps(self, run: Any) -> Any:
@@ -173,29 +188,46 @@ class _Job:
         from burnish.records import Document
         from burnish.runs import Runtime
         from burnish.train import METHODS, give_chat, take_rows, tracker, train_iterations
-        from burnish.train.on_policy import train_fresh
+        from burnish.train.on_policy import FRESH, train_fresh
 
         rows = run.step("rows", take_rows, self.rows, self.left)
         start = self.model
-        raw = self.rewarder is None and METHODS[self.method].noun is Document
+        raw = self.method not in FRESH and METHODS[self.method].noun is Document
         if not raw and not has_template(start.path):
             start = run.step("chat", give_chat, start, format=self.how["chat"])
         names = tuple(name for name in self.how["track"].split(",") if name not in ("", "none"))
         told = tracker(names, run.folder, name=f"{self.method} {run.folder.name}", settings=asdict(self.settings))
-        how = {"method": self.method, "track": told, **asdict(self.settings)}
-        if self.rewarder is not None:
+        how = {"method": self.method, "track": told, **self.others, **asdict(self.settings)}
+        if self.method in FRESH:
             how |= {"track": Runtime(told), "rewarder": self.rewarder}
+            if self.keep is not None:
+                how["keep"] = run.step("keep", take_rows, list(self.keep.rows), self.keep.dropped)
             return run.step(self.method, train_fresh, start, rows, **how)
-        if self.teacher is not None:
-            how["teacher"] = self.teacher
         return train_iterations(run, start, rows, iterations=self.how["iterations"], **how)
 
 
-def reader_of(method: str) -> Callable[..., Any]:
-    """What reads the files of a method."""
+def read_file(method: str, settings: Any, file: Path, on_error: str) -> Any:
+    """The rows of a file for a method.
+
+    Raises:
+        DataError: as its reader; where answers are missing that the method could do without, it says how.
+    """
+    from burnish.errors import DataError
+
+    try:
+        return reader_of(method, settings)(file, on_error=on_error)
+    except DataError as error:
+        if getattr(settings, "share", 1.0) < 1:
+            raise DataError(f"{error}; share is {settings.share}: prompts without answers go with share=1") from error
+        raise
+
+
+def reader_of(method: str, settings: Any = None) -> Callable[..., Any]:
+    """What reads the files of a method, with its settings if they matter (None: the defaults)."""
     from burnish.records import (
         Demonstration,
         Document,
+        Prompt,
         read_demonstrations,
         read_documents,
         read_preferences,
@@ -204,10 +236,10 @@ def reader_of(method: str) -> Callable[..., Any]:
     from burnish.train import METHODS
     from burnish.train.on_policy import FRESH
 
-    if method in FRESH:
-        return read_prompts
-    readers = {Demonstration: read_demonstrations, Document: read_documents}
-    return readers.get(METHODS[method].noun, read_preferences)
+    fresh = FRESH.get(method)
+    noun = METHODS[method].noun if fresh is None else fresh.noun(settings or fresh.settings())
+    readers = {Demonstration: read_demonstrations, Document: read_documents, Prompt: read_prompts}
+    return readers.get(noun, read_preferences)
 
 
 def print_settings(method: str, settings: Any, iterations: int | None) -> None:

@@ -350,7 +350,7 @@ def _weighted(spec: str, prompts: list[Any]) -> tuple[float, Any]:
     from burnish import microworld
     from burnish.judge import Quality, RewardModel
     from burnish.runs import nearest
-    from burnish.train.on_policy import CheckerReward, FunctionReward, JudgeReward
+    from burnish.train.on_policy import CheckerReward, FunctionReward, JudgeReward, StepModelReward, scores_steps
     from burnish.verify import CHECKERS
 
     word, mark, share = spec.rpartition("*")
@@ -364,7 +364,10 @@ def _weighted(spec: str, prompts: list[Any]) -> tuple[float, Any]:
     if asker := server_of(word, Asked()):
         return weight, JudgeReward(judge=Quality(asker=asker))
     if (Path(word) / "config.json").exists() or (Path(word) / "run.json").exists():
-        return weight, JudgeReward(judge=RewardModel(weights=policy_weights(word)), name="reward_model")
+        weights = policy_weights(word)
+        if scores_steps(weights.path):
+            return weight, StepModelReward(weights=weights)
+        return weight, JudgeReward(judge=RewardModel(weights=weights), name="reward_model")
     if ".py:" in word:
         function = FunctionReward.of(word)
         _ = function.function  # a file that cannot be loaded is refused before anything is sampled

@@ -29,6 +29,7 @@ from burnish.train.optim import Optimiser, check_schedule, learning_rate
 from burnish.train.optim.adamw import BETAS, FLOOR
 from burnish.train.optim.adapters import FOLDER, add_lora, merge_lora, save_lora
 from burnish.train.optim.average import check_decay, starting_share
+from burnish.train.optim.merge_base import OFF, base_tensors, check_merging, read_merging
 from burnish.train.optim.recompute import Recompute
 from burnish.train.prepare_chat import padding_id
 
@@ -59,6 +60,8 @@ class Loop:
         beta2: AdamW's decay of the second moment.
         ema: decay of an average of the weights, which is then the result; 0 keeps none.
         recompute: decoder layers of a group whose activations the backward pass computes again; 0 keeps them all.
+        merging: online merging, as `optim.merge_base.read_merging` reads it; `none` is plain AdamW.
+        merge_base: with merging, the weights that the starting ones were tuned from.
     """
 
     lr: float
@@ -82,10 +85,13 @@ class Loop:
     beta2: float = BETAS[1]
     ema: float = 0.0
     recompute: int = 0
+    merging: str = OFF
+    merge_base: Weights | None = None
 
     def __post_init__(self) -> None:
         check_schedule(schedule=self.schedule, warmup=self.warmup, lr=self.lr)
         check_decay(self.ema)
+        check_merging(self.merging, base=self.merge_base, lora_rank=self.lora_rank)
         if self.batch_of not in ("rows", "prompts"):
             raise SettingsError(f"batch_of is {self.batch_of!r}; a batch is of rows or of prompts")
         for name in ("epochs", "batch_rows", "pack_tokens"):
@@ -162,6 +168,7 @@ class Session:
         found = self._gradient(batch)
         self.updating = True
         self.optimiser.step(rate, found["grad_norm"])
+        self.method.stepped(self.optimiser)
         self.step += 1
         self.totals["tokens"] += found["tokens"]
         self.totals["computed_tokens"] += sum(e.tokens for e in batch)
@@ -215,7 +222,7 @@ class Session:
         A round that is broken off begins again: its answers belong to the weights before its first update.
         """
         if not self.in_round:
-            self.progress.save(self.step, self.optimiser.state(), self.totals)
+            self.progress.save(self.step, {**self.optimiser.state(), **self.method.state()}, self.totals)
 
     def save_if_whole(self) -> None:
         """Write a checkpoint unless an update was interrupted in its middle."""
@@ -299,6 +306,18 @@ def _batches(method: Method, examples: Sequence[Example], loop: Loop) -> list[li
     return method.batches(examples, batch_rows=loop.batch_rows, length_group=loop.length_group, **how)
 
 
+def new_optimiser(model: torch.nn.Module, loop: Loop, *, start: Weights) -> Optimiser:
+    """The optimiser of a training that begins at `start`.
+
+    Raises:
+        ModelError: online merging away from weights of another shape, or from `start` itself.
+    """
+    how = {"weight_decay": loop.weight_decay, "clip": loop.clip, "beta2": loop.beta2, "ema": loop.ema}
+    merging = read_merging(loop.merging, seed=loop.seed)
+    base = base_tensors(loop.merge_base, start=start) if loop.merge_base is not None else None
+    return Optimiser(model, **how, merging=merging, base=base)
+
+
 def open_session(
     base: Weights, rows: Sequence[Any], *, method: Method, loop: Loop, work: Work | None = None
 ) -> Session:
@@ -332,7 +351,7 @@ def open_session(
         examples=examples,
         lost=lost,
         batches=_batches(method, examples, loop),
-        optimiser=Optimiser(model, weight_decay=loop.weight_decay, clip=loop.clip, beta2=loop.beta2, ema=loop.ema),
+        optimiser=new_optimiser(model, loop, start=base),
         progress=Progress(scratch, checkpoint_steps=loop.checkpoint_steps, base=base),
         place=place,
         totals={"tokens": 0, "computed_tokens": 0},
@@ -345,6 +364,7 @@ def open_session(
     if saved is not None:
         state, note = saved
         session.optimiser.load(state)
+        session.method.load(state)
         session.step, session.totals = note["step"], note["totals"]
     return session
 

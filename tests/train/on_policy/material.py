@@ -9,17 +9,22 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import torch
+
 from burnish.records import Prompt, Response
 from burnish.train.on_policy import Reward, train_fresh
 from tests.train.material import Folders, said
 
 FAST: dict[str, Any] = {"rounds": 3, "prompts": 4, "samples": 3, "max_new_tokens": 6, "lr": 1e-2, "seed": 3}
+NEEDED: dict[str, dict[str, Any]] = {"grpo-reward-kl": {"through_kl": True}}
 METHODS: dict[str, dict[str, Any]] = {
     "grpo": {"method": "grpo"},
     "grpo, updates": {"method": "grpo", "updates": 3},
     "rloo": {"method": "rloo"},
     "rloo, updates": {"method": "rloo", "updates": 2},
     "mdloo": {"method": "mdloo", "updates": 2},
+    "warp": {"method": "warp"},
+    "online-dpo": {"method": "online-dpo", "updates": 2},
 }
 
 
@@ -63,6 +68,25 @@ def train(base: Any, work: Folders | None = None, *, rewarder: Any = None, rows:
     """`train_fresh` in a few seconds."""
     asked = prompts() if rows is None else rows
     return train_fresh(base, asked, rewarder=rewarder or Recorder(), work=work, **{"method": "grpo", **FAST, **how})
+
+
+def stirred(model: torch.nn.Module, seed: int) -> None:
+    """Move every weight a little, so that policy, old policy and reference are three models."""
+    torch.manual_seed(seed)
+    with torch.no_grad():
+        for parameter in model.parameters():
+            parameter.add_(0.02 * torch.randn(parameter.shape, dtype=torch.float64))
+
+
+def agree(mine: Mapping[str, torch.Tensor], theirs: Mapping[str, torch.Tensor]) -> None:
+    """Tensors by name, equal to 1e-6 of their norm in float64."""
+    assert mine.keys() == theirs.keys()
+    for key, value in theirs.items():
+        assert (mine[key] - value).norm() <= 1e-6 * value.norm(), key
+
+
+def gradients_of(model: torch.nn.Module) -> dict[str, torch.Tensor]:
+    return {name: parameter.grad.clone() for name, parameter in model.named_parameters()}
 
 
 def lines_of(work: Folders) -> list[dict[str, Any]]:

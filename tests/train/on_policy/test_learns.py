@@ -7,7 +7,6 @@ from typing import Any
 
 import pytest
 
-from burnish.train.on_policy import FRESH
 from tests.train.material import folders
 from tests.train.on_policy.material import Recorder, coin, share, train
 
@@ -16,6 +15,8 @@ LEARN: dict[str, dict[str, Any]] = {
     "grpo": {"lr": 1e-2},
     "rloo": {"lr": 1e-2},
     "mdloo": {"lr": 1e-2, "updates": 2},
+    "warp": {"lr": 1e-2},
+    "online-dpo": {"lr": 1e-2, "updates": 1},
 }
 HOW = {"rounds": 12, "prompts": 8, "samples": 8, "max_new_tokens": 6}
 
@@ -28,7 +29,7 @@ def gain(base: Any, name: str, work: Any, worth: Any, truth: Any) -> float:
     return statistics.fmean(values[-128:]) - statistics.fmean(values[:128])
 
 
-@pytest.mark.parametrize("name", FRESH)
+@pytest.mark.parametrize("name", LEARN)
 def test_a_share_of_certain_tokens_rises_and_does_not_for_a_reward_that_says_nothing(base, tmp_path, name):
     learned = gain(base, name, folders(tmp_path / "a"), share, share)
     control = gain(base, name, folders(tmp_path / "b"), coin, share)

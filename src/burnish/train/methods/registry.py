@@ -187,6 +187,7 @@ def train_rows(
     *,
     method: str,
     teacher: Weights | None = None,
+    merge_base: Weights | None = None,
     work: Work | None = None,
     track: Track | None = None,
     **settings: Any,
@@ -196,6 +197,7 @@ def train_rows(
     Args:
         method: a name of `METHODS`.
         teacher: the weights that `distill` learns from; no other method takes one.
+        merge_base: with the setting `merging`, the weights that `base` was tuned from.
         track: told of every step.
         settings: fields of its settings class; what is not given has the default.
 
@@ -210,7 +212,7 @@ def train_rows(
         if name not in (names := [f.name for f in fields(known.settings)]):
             raise SettingsError(f"{method} has no setting {name!r}; {nearest(name, names)}")
     chosen = known.settings(**settings)
-    built, loop = planned(method, chosen, teacher=teacher)
+    built, loop = planned(method, chosen, teacher=teacher, merge_base=merge_base)
     if built.kind == "causal" and base.kind != "causal":
         raise ModelError(f"{base.path} is a {base.kind} model; {method} trains a causal one")
     left = balance_rows(base, rows, width=chosen.balance, seed=chosen.seed) if getattr(chosen, "balance", 0) else None
@@ -219,12 +221,13 @@ def train_rows(
     return done if left is None else merged(left, done)
 
 
-def planned(method: str, chosen: Any, *, teacher: Any = None) -> tuple[Method, Loop]:
+def planned(method: str, chosen: Any, *, teacher: Any = None, merge_base: Any = None) -> tuple[Method, Loop]:
     """The method and the loop that settings make; every value out of range is refused here, before anything is read.
 
     Args:
         chosen: an instance of the method's settings class.
         teacher: the weights of one, for a method that needs it.
+        merge_base: the weights that online merging needs.
 
     Raises:
         SettingsError: naming the setting.
@@ -233,7 +236,7 @@ def planned(method: str, chosen: Any, *, teacher: Any = None) -> tuple[Method, L
     if known.teacher != (teacher is not None):
         raise SettingsError(f"{method} {'needs' if known.teacher else 'takes no'} teacher: --teacher DIR_OR_HUB_ID")
     built = known.build(chosen, *([teacher] if known.teacher else []))
-    return built, Loop(**{f.name: getattr(chosen, f.name) for f in fields(Optimisation)})
+    return built, Loop(**{f.name: getattr(chosen, f.name) for f in fields(Optimisation)}, merge_base=merge_base)
 
 
 def balance_rows(base: Weights, rows: Sequence[Preference], *, width: int, seed: int) -> Outcome:

@@ -30,6 +30,7 @@ class Descent:
     lora_alpha: float | None = None  # ASSUMED: none is twice the rank
     ema: float = 0.0  # off; the decay of an average of the weights, then the result (WARP, arXiv:2406.16768: 0.99)
     recompute: int = 0  # Baichuan (arXiv:2410.14940): layers computed again as one; less memory; 0 keeps all
+    merging: str = "none"  # off; Qwen2 §4.3 (arXiv:2405.17931): dare,keep=0.01,alpha=1e-7 or ties; with --merge-base
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -95,6 +95,16 @@ class Method:
         """What a step reports beside its loss; `sums` are over the batch."""
         return {name: value / units for name, value in sums.items()}
 
+    def stepped(self, optimiser: Any) -> None:
+        """After each optimiser step, with the optimiser that took it."""
+
+    def state(self) -> dict[str, Tensor]:
+        """What a checkpoint must hold besides the optimiser's state; names begin with a word of their own."""
+        return {}
+
+    def load(self, state: Mapping[str, Tensor]) -> None:
+        """Continue from `state()`, bit for bit; `before` ran already."""
+
     def after(self, model: nn.Module, examples: Sequence[Example], place: Place) -> dict[str, Any]:
         """Examine the trained model; may refuse it."""
         return {}

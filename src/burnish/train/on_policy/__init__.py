@@ -3,14 +3,16 @@
 rewards     what an answer is worth: checker, judge, reward model, function, weighted sum; missing is not 0
 rollout     K answers to each prompt from the model that is being trained, with the ids that were drawn
 groups      which answers are learned from, and why others are not
-objective   GRPO, RLOO, MDLOO
+objectives  GRPO, RLOO, WARP, MDLOO, online DPO, distillation from a teacher
 loop        the rounds
-methods     each by name, with its settings
+process     rewards of reasoning steps
+methods     each by name; settings says what may be set, with sources
 """
 
 from burnish.train.on_policy.loop import Exploring, fit_fresh
-from burnish.train.on_policy.methods import FRESH, planned_fresh, train_fresh
-from burnish.train.on_policy.objective import Fresh, Grpo, Mdloo, Rloo
+from burnish.train.on_policy.methods import FRESH, check_keep, planned_fresh, train_fresh
+from burnish.train.on_policy.objectives import Fresh, Grpo, Mdloo, OnlineDistillation, OnlineDpo, RewardKl, Rloo
+from burnish.train.on_policy.process import StepModelReward, scores_steps
 from burnish.train.on_policy.rewards import (
     CheckerReward,
     FunctionReward,
@@ -29,11 +31,17 @@ __all__ = [
     "Grpo",
     "JudgeReward",
     "Mdloo",
+    "OnlineDistillation",
+    "OnlineDpo",
     "Reward",
+    "RewardKl",
     "Rewarder",
     "Rloo",
+    "StepModelReward",
     "WeightedReward",
+    "check_keep",
     "fit_fresh",
     "planned_fresh",
+    "scores_steps",
     "train_fresh",
 ]

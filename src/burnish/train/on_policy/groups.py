@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
+from burnish.errors import WorkerError
 from burnish.models import Row
 from burnish.train.batch import Example
 from burnish.train.on_policy.rewards import Reward
@@ -30,12 +31,34 @@ class Rewarded:
         """The rewards that are there."""
         return [reward.value for reward in self.rewards if reward.value is not None]
 
-    def left_out(self) -> str:
-        """Why nothing can be learned from it; empty when something can."""
+    def _of_steps(self) -> list[float]:
+        """The rewards of all steps of the answers that have one."""
+        for response, reward in zip(self.group.responses, self.rewards, strict=True):
+            if reward.value is not None and not reward.steps:
+                raise WorkerError(
+                    f"process=true needs a reward for each step of an answer, and answer {response.index + 1} of "
+                    f"prompt {response.prompt} has one for the whole; give a model of train reward-steps, or a "
+                    "function that returns a list for each answer"
+                )
+        return [step.label for reward in self.rewards for step in reward.steps if step.label is not None]
+
+    def left_out(self, least_spread: float = 0.0, *, by_steps: bool = False) -> str:
+        """Why nothing can be learned from it; empty when something can.
+
+        Args:
+            least_spread: of the best and the worst reward; below it a group is flat, and so are equal rewards always.
+            by_steps: whether the rewards of steps are compared, and not those of answers.
+
+        Raises:
+            WorkerError: steps are compared, and an answer has a reward for the whole only.
+        """
         values = self.values
         if len(values) < 2:
             return MISSING
-        return FLAT if max(values) == min(values) else ""
+        if by_steps:
+            values = self._of_steps()
+        spread = max(values) - min(values)
+        return FLAT if spread == 0 or spread < least_spread else ""
 
 
 @dataclass(slots=True)
@@ -51,7 +74,9 @@ class Books:
     lengths: list[int] = field(default_factory=list)
     cut_short: int = 0
 
-    def take(self, rewarded: Sequence[Rewarded]) -> list[Rewarded]:
+    def take(
+        self, rewarded: Sequence[Rewarded], *, least_spread: float = 0.0, by_steps: bool = False
+    ) -> list[Rewarded]:
         """Count these groups; those of them that can be learned from."""
         kept = []
         for one in rewarded:
@@ -65,7 +90,7 @@ class Books:
                 for name, value in reward.parts.items():
                     if value is not None:
                         self.parts.setdefault(name, []).append(value)
-            if why := one.left_out():
+            if why := one.left_out(least_spread, by_steps=by_steps):
                 self.left[why] += 1
             else:
                 kept.append(one)
@@ -85,6 +110,24 @@ class Books:
             "rewards_missing": float(sum(self.missing.values())),
         }
         return numbers | {f"reward_{name}": mean(values) for name, values in self.parts.items()}
+
+
+@dataclass(slots=True, kw_only=True)
+class Shown:
+    """What became of a round in which nothing is rewarded."""
+
+    groups: Sequence[Group] = ()
+
+    def told(self) -> dict[str, float]:
+        """The round in numbers; `on_policy` is 0 where the answers were given and not drawn."""
+        drawn = [response for group in self.groups for response in group.responses]
+        if not drawn:
+            return {"on_policy": 0.0}
+        return {
+            "on_policy": 1.0,
+            "answer_tokens": statistics.fmean(len(response.token_ids) for response in drawn),
+            "cut_short": sum(response.finish == "length" for response in drawn) / len(drawn),
+        }
 
 
 def example_of(one: Rewarded) -> Example:

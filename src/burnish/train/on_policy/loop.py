@@ -27,15 +27,14 @@ from burnish.runs import Outcome, compute
 from burnish.train.batch import MALFORMED, TOO_LONG, Example, epoch_order
 from burnish.train.checkpoint import Progress
 from burnish.train.objectives import Place
-from burnish.train.on_policy.groups import Books, Rewarded, example_of
-from burnish.train.on_policy.objective import Fresh
+from burnish.train.on_policy.groups import Books, Rewarded, Shown, example_of
+from burnish.train.on_policy.objectives import Fresh, OnlineDistillation
 from burnish.train.on_policy.rewards import Reward, Rewarder
-from burnish.train.on_policy.rollout import Sampler
-from burnish.train.optim import Optimiser
+from burnish.train.on_policy.rollout import Group, Sampler
 from burnish.train.optim.adapters import add_lora
 from burnish.train.optim.average import starting_share
 from burnish.train.optim.recompute import Recompute
-from burnish.train.session import Loop, Session, check_template, dropout_notice, own_memory
+from burnish.train.session import Loop, Session, check_template, dropout_notice, new_optimiser, own_memory
 from burnish.train.tracking import Track
 
 SUMMED = ("groups", "groups_flat", "groups_missing", "rewards_missing")  # of the rounds, in the step's numbers
@@ -66,9 +65,7 @@ class Exploring:
     most_gap: float = 0.05
 
     def __post_init__(self) -> None:
-        if self.samples < 2:
-            raise SettingsError(f"samples is {self.samples}; answers are compared within a group, which takes two")
-        for name in ("prompts", "updates", "max_new_tokens"):
+        for name in ("samples", "prompts", "updates", "max_new_tokens"):
             if getattr(self, name) < 1:
                 raise SettingsError(f"{name} is {getattr(self, name)}; it must be at least 1")
         if self.updates > self.prompts:
@@ -80,6 +77,11 @@ class Exploring:
         if min(self.rounds, self.refills) < 0 or not self.most_gap > 0:
             raise SettingsError("rounds and refills must be 0 or more, and most_gap above 0")
 
+    def check(self, method: Fresh) -> None:
+        """Raises SettingsError for groups of one, where answers are compared within their group."""
+        if method.rewarded and self.samples < 2:
+            raise SettingsError(f"samples is {self.samples}; answers are compared within a group, which takes two")
+
 
 def fit_fresh(
     base: Weights,
@@ -88,7 +90,7 @@ def fit_fresh(
     method: Fresh,
     loop: Loop,
     exploring: Exploring,
-    rewarder: Rewarder,
+    rewarder: Rewarder | None = None,
     work: Work | None = None,
     track: Track | None = None,
 ) -> Outcome:
@@ -97,6 +99,7 @@ def fit_fresh(
     Args:
         prompts: those that do not fit the context with an answer, or the chat format, are dropped with a reason.
         loop: `batch_rows` is not used: a batch is a round's groups over its updates.
+        rewarder: None for a method that asks for no rewards.
 
     Returns:
         No rows; `kept` counts the prompts that can be asked, `metrics` holds first and last rewards and the totals.
@@ -127,8 +130,9 @@ class _Rounds:
 
     def __init__(
         self, base: Weights, prompts: Sequence[Prompt], *, method: Fresh, loop: Loop, exploring: Exploring,
-        rewarder: Rewarder, work: Work | None,
+        rewarder: Rewarder | None, work: Work | None,
     ) -> None:  # fmt: skip
+        exploring.check(method)
         self.exploring, self.rewarder, self.work = exploring, rewarder, work
         self.cursor, self.turn, self.order = 0, -1, list[int]()
         self.session, self.sampler = open_fresh(base, method=method, loop=loop, exploring=exploring, work=work)
@@ -142,14 +146,18 @@ class _Rounds:
         if saved is not None:
             state, note = saved
             self.session.optimiser.load(state)
+            self.session.method.load(state)
             self.session.step, self.session.totals = note["step"], note["totals"]
 
     def _fitting(self, prompts: Sequence[Prompt]) -> tuple[list[Prompt], list[Dropped]]:
         left, lost = [], []
-        loop = self.session.loop
+        loop, method, chat = self.session.loop, self.session.method, self.sampler.style.chat
+        most = min(self.sampler.room, loop.max_length or self.sampler.room)
+        self.session.notices += method.opened(chat, most=most, refuse_above=loop.refuse_above)
         for prompt in prompts:
             try:
                 why, reason = self.sampler.fits(prompt, self.exploring.max_new_tokens, most=loop.max_length), TOO_LONG
+                why = why or method.unfit(prompt, chat, most=most)
             except ChatError as error:
                 why, reason = str(error), MALFORMED
             if why:
@@ -186,13 +194,17 @@ class _Rounds:
             if number + 1 < self.rounds and session.progress.due(number + 1):
                 session.save()
             if self.work is not None:
-                self.work.progress(number + 1, self.rounds, f"reward {told['reward']:.4g}")
+                note = f"reward {told['reward']:.4g}" if "reward" in told else f"loss {line['loss']:.4g}"
+                self.work.progress(number + 1, self.rounds, note)
 
-    def _explore(self, number: int) -> tuple[list[list[Example]], Books]:
+    def _explore(self, number: int) -> tuple[list[list[Example]], Books | Shown]:
         """Batches of the groups that round `number` learns from, when all that the loss compares with is measured."""
-        wanted, books, kept = self.exploring.prompts, Books(), []
+        method, wanted, books, kept = self.session.method, self.exploring.prompts, Books(), []
+        how = {"least_spread": method.least_spread, "by_steps": method.by_steps}
+        if isinstance(method, OnlineDistillation):
+            return self._shown(method, number)
         for _ in range(1 + self.exploring.refills):
-            kept += books.take(self._ask(wanted - len(kept), number))
+            kept += books.take(self._ask(wanted - len(kept), number), **how)
             if len(kept) >= wanted:
                 break
         if not books.rewards:
@@ -201,11 +213,29 @@ class _Rounds:
                 f"round {number + 1}: none of {books.answers} answers has a reward ({count} times: {why}); the same "
                 "command goes on from before this round"
             )
+        return self._batches([method.picked(one) for one in kept], number), books
+
+    def _shown(self, method: OnlineDistillation, number: int) -> tuple[list[list[Example]], Shown]:
+        """Batches of a round that asks for no rewards: of own answers, or of given ones."""
+        prompts = self._next(self.exploring.prompts)
+        if method.own_turn(number, self.session.loop.seed):
+            groups = self._draw(prompts, number)
+            return self._batches([Rewarded(group=group, rewards=()) for group in groups], number), Shown(groups=groups)
+        self.cursor += len(prompts)
+        batches = _split(method.taught(prompts), self.exploring.updates)
+        method.explored(self.session.model, batches, {}, self.session.place, number=number)
+        return batches, Shown()
+
+    def _batches(self, kept: Sequence[Rewarded], number: int) -> list[list[Example]]:
+        """Drawn groups as the batches of the round's updates."""
+        method, session = self.session.method, self.session
         examples = [example_of(one) for one in kept]
         sampled = {e.id: _sampled(one) for e, one in zip(examples, kept, strict=True)}
         batches = _split(examples, self.exploring.updates)
-        self.session.method.explored(self.session.model, batches, sampled, self.session.place)
-        return batches, books
+        for example, one in zip(examples, kept, strict=True):
+            method.noted(example, one, self.sampler.style.chat)
+        method.explored(session.model, batches, sampled, session.place, number=number)
+        return method.joined(batches, number)
 
     def _next(self, count: int) -> list[Prompt]:
         """The next prompts of the endless order: each pass over all of them is shuffled by the seed."""
@@ -219,7 +249,17 @@ class _Rounds:
 
     def _ask(self, count: int, number: int) -> list[Rewarded]:
         """Answers to the next `count` prompts, with their rewards."""
-        how, prompts = self.exploring, self._next(count)
+        prompts = self._next(count)
+        groups = self._draw(prompts, number)
+        answers = [response for group in groups for response in group.responses]
+        rewards = list(self.rewarder.rewards({p.id: p for p in prompts}, answers, work=self.work))
+        _check_rewards(self.rewarder.name, rewards, answers)
+        k = self.exploring.samples
+        return [Rewarded(group=group, rewards=tuple(rewards[i * k : (i + 1) * k])) for i, group in enumerate(groups)]
+
+    def _draw(self, prompts: Sequence[Prompt], number: int) -> list[Group]:
+        """Answers to the prompts, which are the next ones."""
+        how = self.exploring
         sampling = Sampling(
             temperature=how.temperature,
             top_p=how.top_p,
@@ -227,12 +267,8 @@ class _Rounds:
             seed=self.session.loop.seed,
         )
         groups = self.sampler.draw(prompts, n=how.samples, sampling=sampling, first=self.cursor, number=number)
-        self.cursor += count
-        answers = [response for group in groups for response in group.responses]
-        rewards = list(self.rewarder.rewards({p.id: p for p in prompts}, answers, work=self.work))
-        _check_rewards(self.rewarder.name, rewards, answers)
-        k = how.samples
-        return [Rewarded(group=group, rewards=tuple(rewards[i * k : (i + 1) * k])) for i, group in enumerate(groups)]
+        self.cursor += len(prompts)
+        return groups
 
 
 def _check_rewards(name: str, rewards: Sequence[Reward], answers: Sequence[Response]) -> None:
@@ -249,6 +285,8 @@ def _check_rewards(name: str, rewards: Sequence[Reward], answers: Sequence[Respo
 def _over_rounds(session: Session) -> dict[str, float]:
     """The first reward and the last, and sums over all rounds; each update of a round tells the round's numbers."""
     rounds = [json.loads(line) for line in session.progress.lines[:: session.round_steps]]
+    if not session.method.rewarded:
+        return {"all_on_policy": sum(one["on_policy"] for one in rounds)}
     told = {f"all_{name}": sum(one[name] for one in rounds) for name in SUMMED}
     return {"first_reward": rounds[0]["reward"], "reward": rounds[-1]["reward"], **told}
 
@@ -298,7 +336,7 @@ def open_fresh(
         examples=[],
         lost=[],
         batches=[],
-        optimiser=Optimiser(model, weight_decay=loop.weight_decay, clip=loop.clip, beta2=loop.beta2, ema=loop.ema),
+        optimiser=new_optimiser(model, loop, start=base),
         progress=Progress(scratch, checkpoint_steps=loop.checkpoint_steps, base=base),
         place=place,
         totals={"tokens": 0, "computed_tokens": 0},

@@ -19,7 +19,7 @@ from typing import Any, Protocol
 
 from burnish.errors import SettingsError, WorkerError
 from burnish.protocols import Checker, Judge, Work
-from burnish.records import Prompt, Response, content_id
+from burnish.records import Prompt, Response, Step, content_id
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -30,11 +30,41 @@ class Reward:
         value: None where it is missing.
         why: the reason why it is missing.
         parts: the rewards that it was summed from, by name, before weights; None where one is missing.
+        steps: the rewards of its reasoning steps, by the characters of its text that they end on; all or none.
     """
 
     value: float | None
     why: str = ""
     parts: Mapping[str, float | None] = field(default_factory=dict)
+    steps: tuple[Step, ...] = ()
+
+
+NO_STEP = "the answer has no step"
+
+
+def line_ends(text: str) -> list[int]:
+    """Where an answer's steps end, in characters: its lines that are not blank, without the space after them."""
+    ends, place = [], 0
+    for line in text.split("\n"):
+        if line.strip():
+            ends.append(place + len(line.rstrip()))
+        place += len(line) + 1
+    return ends
+
+
+def of_steps(values: Sequence[float | None], text: str) -> Reward:
+    """The reward of an answer from those of its steps: their mean (ASSUMED; process advantages read the steps alone).
+
+    Args:
+        values: one a step of `line_ends`; where one is missing, so is the reward.
+    """
+    if not values:
+        return Reward(value=None, why=NO_STEP)
+    if any(value is None for value in values):
+        number = [value is None for value in values].index(True) + 1
+        return Reward(value=None, why=f"step {number} of the answer has no reward")
+    steps = tuple(Step(end=end, label=value) for end, value in zip(line_ends(text), values, strict=True))
+    return Reward(value=statistics.fmean(v for v in values if v is not None), steps=steps)
 
 
 class Rewarder(Protocol):
@@ -96,8 +126,9 @@ class FunctionReward:
     """A Python function of the user's, in TRL's form: `f(prompts=, completions=, **columns)` gives a list of numbers.
 
     `prompts` and `completions` are texts, `completion_ids` lists of token ids, and `reference`, `ability`, `checker`
-    lists of what the prompts hold; a function is given those that it has a parameter for. None is missing. It is
-    trusted code: it runs in this process, in a thread.
+    lists of what the prompts hold; a function is given those that it has a parameter for. None is missing. A list in
+    the place of a number holds the rewards of an answer's steps, its lines that are not blank. It is trusted code: it
+    runs in this process, in a thread.
 
     Args:
         spec: `file.py:function`; where it is, not what.
@@ -191,6 +222,13 @@ class FunctionReward:
         return values
 
     def _checked(self, value: Any, response: Response) -> Reward:
+        if isinstance(value, (list, tuple)):  # of the answer's steps
+            if len(value) != (lines := len(line_ends(response.text))):
+                raise WorkerError(
+                    f"{self.spec} gave {len(value)} rewards of steps to answer {response.index + 1} of prompt "
+                    f"{response.prompt}, which has {lines} lines that are not blank; give one each"
+                )
+            return of_steps([self._checked(one, response).value for one in value], response.text)
         value = value.item() if hasattr(value, "item") else value  # NumPy's and torch's numbers
         if value is None:
             return Reward(value=None, why=f"{self.spec} gave none")

@@ -1,9 +1,4 @@
-"""The methods on fresh answers, as the loop sees them: what a round measures before its updates, and a pack's loss.
-
-GRPO     standardised within the group; clipped ratios; k3 to the reference in the loss     DeepSeekMath, DeepSeek-V2
-RLOO     against the others of the group; the divergence from the reference in the reward   Ahmadian et al. 2024
-MDLOO    the same advantages; a second divergence, to the start of the round                AFM
-"""
+"""A method on fresh answers, as the loop sees it: what a round measures before its updates, and a pack's loss."""
 
 from __future__ import annotations
 
@@ -14,40 +9,47 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from burnish.losses.on_policy import (
-    Clip,
-    SampledTokens,
-    clipped_policy_loss,
-    grpo_loss,
-    leave_one_out,
-    mdloo_loss,
-    penalised,
-    reinforce_loss,
-    sequence_kl,
-    standardised,
-)
+from burnish.chat import Chat
+from burnish.errors import ModelError
+from burnish.losses.on_policy import SampledTokens, penalised, sequence_kl
 from burnish.models import build_pack, load_causal, token_logprobs
-from burnish.records import Weights
+from burnish.records import Prompt, Weights
 from burnish.train.batch import Example, packs
 from burnish.train.objectives.method import Method, Part, Place, trained_logprobs
+from burnish.train.on_policy.groups import Rewarded
+from burnish.train.on_policy.objectives.reference import Adapting, Following, MovingReference
+from burnish.train.optim import Optimiser
 from burnish.train.session import own_memory
+
+BETA = "adapted/beta"  # what it is called in a checkpoint
 
 
 @dataclass(slots=True, kw_only=True)
 class Fresh(Method):
-    """What all of them share: the frozen reference, the policy at the start of the round, advantages of its answers.
+    """What all of them share: the reference, the policy at the start of the round, advantages of its answers.
 
     Args:
         beta: of the divergence from the reference; 0 needs no reference.
         reference: the starting policy unless given (ASSUMED).
+        following: how the reference follows the policy.
+        adapting: how beta is adapted; None keeps it.
         known: of the round's groups, by id: `old`, `reference` and `sampler` [N] log-probabilities of the drawn tokens,
             `advantages` [K], `used` [K] bool.
     """
 
     beta: float = 0.0
     reference: Weights | None = None
+    following: Following = field(default_factory=Following)
+    adapting: Adapting | None = None
     known: dict[str, dict[str, Tensor]] = field(default_factory=dict)
     frozen: nn.Module | None = None
+    moving: MovingReference | None = None
+    divergence: tuple[float, int] = (0.0, 0)  # of the last batch: nats of an answer, and how many there are
+
+    penalises = False  # the divergence from the reference is in the reward
+    rewarded = True  # answers are compared by what they are worth
+    by_steps = False  # rewards of reasoning steps are compared, and not those of answers
+    least_spread = 0.0  # between the best and the worst answer of a group; below it there is nothing to learn
 
     def before(self, model: nn.Module, examples: Sequence[Example], place: Place) -> None:
         """Load the reference beside the policy, where the method looks at it."""
@@ -55,9 +57,40 @@ class Fresh(Method):
         if self.beta and self.frozen is None:
             self.frozen = load_causal(weights, dtype=place.dtype, device=place.device).requires_grad_(False)
             own_memory(self.frozen)  # as the policy's, so that equal weights have equal roundings
+        if self.frozen is not None and self.following.moves:
+            self.moving = MovingReference(self.frozen, self.following)
+
+    def opened(self, chat: Chat, *, most: int, refuse_above: float) -> list[str]:
+        """Read the rows that the method has beside the prompts; what a person should know of them."""
+        return []
+
+    def unfit(self, prompt: Prompt, chat: Chat, *, most: int) -> str:
+        """Why what the method has to a prompt cannot be used; empty when it can.
+
+        Raises:
+            ChatError: the chat format cannot carry it.
+        """
+        return ""
+
+    def picked(self, one: Rewarded) -> Rewarded:
+        """The answers of a group that are learned from."""
+        return one
+
+    def noted(self, example: Example, one: Rewarded, chat: Chat) -> None:
+        """Keep what the method reads of a group besides its `Example`, before it is measured."""
+
+    def joined(self, batches: Sequence[list[Example]], number: int) -> list[list[Example]]:
+        """The batches of round `number`, with the rows that the method adds to each."""
+        return list(batches)
 
     def explored(
-        self, model: nn.Module, batches: Sequence[Sequence[Example]], sampled: Mapping[str, Tensor], place: Place
+        self,
+        model: nn.Module,
+        batches: Sequence[Sequence[Example]],
+        sampled: Mapping[str, Tensor],
+        place: Place,
+        *,
+        number: int = 0,
     ) -> None:
         """Measure the answers of a round before its first update.
 
@@ -65,7 +98,11 @@ class Fresh(Method):
             batches: of the updates to come. The policy is measured in the packs that it is updated in, so that the
                 ratios of the first one are 1 and not almost 1.
             sampled: the sampler's log-probabilities by example.
+            number: of the round.
         """
+        every = self.following.every
+        if self.moving is not None and every and number and number % every == 0:
+            self.moving.reset(model)
         self.known = {e.id: {"sampler": sampled[e.id]} for batch in batches for e in batch}
         for batch in batches:
             if len(batches) > 1 or (self.penalises and self.beta):
@@ -96,35 +133,49 @@ class Fresh(Method):
         found = self.advantages(torch.where(there, rewards, 0.0), there)
         known["advantages"], known["used"] = found.values[0], found.used[0]
 
-    penalises = False  # the divergence from the reference is in the reward
-
     def advantages(self, rewards: Tensor, there: Tensor) -> Any:
         """[1, K] rewards and which of them are there, as `Advantages`."""
         raise NotImplementedError
 
     def units(self, examples: Sequence[Example]) -> int:
         """The answers of the batch that have a reward."""
-        return sum(int(self.known[e.id]["used"].sum()) for e in examples)
+        return max(1, sum(int(self.known[e.id]["used"].sum()) for e in examples))
 
     def part(self, model: nn.Module, examples: Sequence[Example], units: int) -> Part:
         logprobs, owner = trained_logprobs(model, examples)
-        tokens = SampledTokens(
+        tokens = self._sampled(logprobs, owner, examples)
+        reference = self._joined("reference", examples, logprobs.detach()) if self.frozen is not None else None
+        loss, sums = self.loss(tokens, self._advantages(examples, owner.device), reference, units)
+        told = {**sums, **self._told(tokens, reference, examples)}
+        return loss, {name: value.double() for name, value in told.items()}
+
+    def _sampled(self, logprobs: Tensor, owner: Tensor, examples: Sequence[Example]) -> SampledTokens:
+        """The drawn tokens of a pack."""
+        return SampledTokens(
             logprobs=logprobs,
             old=self._joined("old", examples, logprobs.detach()),
             response=owner,
             responses_here=sum(len(e.row.responses) for e in examples),
             used=torch.cat([self.known[e.id]["used"] for e in examples]).to(owner.device),
         )
-        advantages = torch.cat([self.known[e.id]["advantages"] for e in examples]).to(owner.device)
-        reference = self._joined("reference", examples, logprobs.detach()) if self.frozen is not None else None
-        loss, sums = self.loss(tokens, advantages, reference, units)
-        here = logprobs.detach().double()
+
+    def _advantages(self, examples: Sequence[Example], device: torch.device) -> Tensor:
+        return torch.cat([self.known[e.id]["advantages"] for e in examples]).to(device)
+
+    def _told(self, tokens: SampledTokens, reference: Tensor | None, examples: Sequence[Example]) -> dict[str, Tensor]:
+        """Sums that every method tells."""
+        here = tokens.logprobs.detach().double()
         # At the weights that drew them: what later updates of a round have changed is no disagreement.
         gap = (tokens.old.double() - self._joined("sampler", examples, here)).abs()
         told = {"sampler_gap": gap.sum(), "tokens_here": gap.new_tensor(float(gap.numel())), "logprob": here.sum()}
         if reference is not None:
-            told["reference_gap"] = (here - reference.double()).sum()
-        return loss, {**{name: value.double() for name, value in sums.items()}, **told}
+            each = here - reference.double()
+            told["reference_gap"] = each.sum()
+            if self.adapting is not None:
+                used = tokens.used_responses()
+                told["answer_gap"] = torch.where(used, tokens.by_response(each), 0.0).sum()
+                told["answers_here"] = used.double().sum()
+        return told
 
     def _joined(self, name: str, examples: Sequence[Example], otherwise: Tensor) -> Tensor:
         pieces = [self.known[e.id].get(name) for e in examples]
@@ -142,6 +193,9 @@ class Fresh(Method):
         told = {"sampler_gap": sums["sampler_gap"] / tokens, "entropy": -sums["logprob"] / tokens}
         if "reference_gap" in sums:
             told["reference_kl"] = sums["reference_gap"] / tokens
+        if "answer_gap" in sums:
+            self.divergence = (sums["answer_gap"] / max(1.0, sums["answers_here"]), int(sums["answers_here"]))
+            told |= {"beta": self.beta, "answer_kl": self.divergence[0]}
         for name in ("clipped_low", "clipped_high", "ratio", "drift"):
             if name in sums:
                 told[name] = sums[name] / max(1.0, sums.get("ratios", units))
@@ -150,87 +204,28 @@ class Fresh(Method):
                 told[name] = sums[name] / max(1, units)
         return told
 
+    def stepped(self, optimiser: Optimiser) -> None:
+        """After an update: the reference follows, and beta is adapted to the divergence that the update found."""
+        if self.moving is not None and self.following.mu:
+            self.moving.follow(optimiser.names, optimiser.masters)
+        if self.adapting is not None and self.divergence[1]:
+            self.beta = self.adapting.next(self.beta, *self.divergence)
 
-@dataclass(slots=True, kw_only=True)
-class Grpo(Fresh):
-    """GRPO on outcomes (spec D5).
+    def state(self) -> dict[str, Tensor]:
+        found = {} if self.moving is None else self.moving.state()
+        return found if self.adapting is None else {**found, BETA: torch.tensor([self.beta], dtype=torch.float64)}
 
-    Args:
-        level: `token` (DeepSeekMath), `sequence` (DeepSeek-V2 as printed), `sequence_mean` (GSPO).
-        over: `responses`, the mean of each answer's tokens; `tokens`, the mean over all of them.
-        std: `population` or `sample`.
-        clip_low, clip_high: how far a ratio counts below and above 1.
-    """
+    def load(self, state: Mapping[str, Tensor]) -> None:
+        """Continue from `state()`, bit for bit.
 
-    level: str = "token"
-    over: str = "responses"
-    std: str = "population"
-    clip_low: float = 0.2
-    clip_high: float = 0.2
-
-    def advantages(self, rewards: Tensor, there: Tensor) -> Any:
-        return standardised(rewards, there, std=self.std)
-
-    def units(self, examples: Sequence[Example]) -> int:
-        if self.over == "responses" or self.level != "token":
-            return Fresh.units(self, examples)
-        used = [(e, self.known[e.id]["used"].tolist()) for e in examples]
-        return sum(len(r) for e, marks in used for r, mark in zip(e.row.responses, marks, strict=True) if mark)
-
-    def loss(self, tokens: SampledTokens, advantages: Tensor, reference: Tensor | None, units: int) -> Part:
-        how = {
-            "units": units,
-            "level": self.level,
-            "over": self.over,
-            "clip": Clip(low=self.clip_low, high=self.clip_high),
-        }
-        if reference is None:
-            return clipped_policy_loss(tokens, advantages, **how)
-        return grpo_loss(tokens, advantages, reference, beta=self.beta, **how)
-
-
-@dataclass(slots=True, kw_only=True)
-class Rloo(Fresh):
-    """RLOO: REINFORCE against the mean of the group's other answers; with several updates a round, clipped ratios of
-    whole answers (Ahmadian et al. 2024, arXiv:2402.14740).
-
-    Args:
-        clip: how far a ratio counts on either side of 1, from the second update of a round on.
-    """
-
-    clip: float = 0.2
-    again: bool = False
-    penalises = True
-
-    def explored(
-        self, model: nn.Module, batches: Sequence[Sequence[Example]], sampled: Mapping[str, Tensor], place: Place
-    ) -> None:
-        self.again = len(batches) > 1
-        Fresh.explored(self, model, batches, sampled, place)
-
-    def advantages(self, rewards: Tensor, there: Tensor) -> Any:
-        return leave_one_out(rewards, there)
-
-    def loss(self, tokens: SampledTokens, advantages: Tensor, reference: Tensor | None, units: int) -> Part:
-        if not self.again:
-            return reinforce_loss(tokens, advantages, units=units)
-        clip = Clip(low=self.clip, high=self.clip)
-        return clipped_policy_loss(tokens, advantages, units=units, level="sequence", clip=clip)
-
-
-@dataclass(slots=True, kw_only=True)
-class Mdloo(Fresh):
-    """MDLOO (AFM, spec nemotron_afm.md §B.12).
-
-    Args:
-        gamma: of the divergence from the policy at the start of the round.
-    """
-
-    gamma: float = 0.1
-    penalises = True
-
-    def advantages(self, rewards: Tensor, there: Tensor) -> Any:
-        return leave_one_out(rewards, there)
-
-    def loss(self, tokens: SampledTokens, advantages: Tensor, reference: Tensor | None, units: int) -> Part:
-        return mdloo_loss(tokens, advantages, units=units, gamma=self.gamma)
+        Raises:
+            ModelError: the checkpoint is of a training whose reference or beta stayed.
+        """
+        if self.moving is not None:
+            self.moving.load(state)
+        if self.adapting is not None:
+            if BETA not in state:
+                raise ModelError(
+                    "the training checkpoint holds no adapted beta; remove the step's folder to start again"
+                )
+            self.beta = state[BETA].item()
