@@ -257,3 +257,114 @@ def test_settings_lists_each_with_its_source(called, tmp_path, method):
         assert source == known[name].text and source
         assert value == "5" or name != "samples"
     assert not list(tmp_path.iterdir())
+
+
+def routed(place: Place) -> None:
+    rows = [{"prompt": f"{i} + 2", "reference": str(i + 2), "route": ("math", "chat")[i % 2]} for i in range(6)]
+    (place.folder / "prompts.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+
+
+def test_rewards_by_route(called, place):
+    routed(place)
+    code, _, wrong = called(
+        *place.words("grpo", "out", "math=math", f"math={place.function}*0.5", f"chat={place.function}")
+    )
+    assert code == 0, wrong
+    lines = place.lines("out", "grpo")
+    assert all(line["reward_math"] == pytest.approx(0.5 * line["reward_math_early"]) for line in lines[::2])
+    assert {"reward_math_math", "reward_chat"} <= set(lines[0])
+    code, said, _ = called("show", str(place.folder / "out"), "grpo")
+    assert code == 0 and "answers of round 3, with their rewards" in said
+
+
+@pytest.mark.parametrize(
+    ("words", "said_of_it"),
+    [
+        (["--reward", "math=math"], "has the route 'chat', and there are rewards for math; add --reward chat=SPEC"),
+        (["--reward", "mth=math"], "no prompt has the route 'mth'; the prompts' column route holds chat, math"),
+        (["--reward", "math=math", "--reward", "math"], "--reward math: every prompt has a route"),
+        (["--reward", "math", "--sampler", "runs/x"], "--sampler runs/x is no server; write it as http://host:8000/v1#model"),
+        (["--reward", "math", "--sampler", "http://h:1/v1#m"], "--sampler with --reload vllm needs --sampler-folder"),
+        (["--reward", "math", "--reload", "sglang"], "--reload and --sampler-folder go with --sampler"),
+        (["--reward", "math", "--tool", "calc"], "--tool calc is none of calculator, python and no file.py:function"),
+        (["--reward", "math", "--tool", "rewards.py:late"], "has no function 'late'"),
+        (["--reward", "math", "--tool", "rewards.py:early"], "burnish: error: "),
+        (["--reward", "math", "--max-turns", "3"], "--max-turns and --tool-tokens go with --tool"),
+        (["--reward", "math", "--tool", "calculator", "--max-turns", "1"], "turns of 2 or more"),
+        (["--reward", "math", "--set", "reward_seconds=0"], "reward_seconds is 0.0"),
+    ],
+)  # fmt: skip
+def test_routes_servers_and_tools_that_do_not_go_are_one_sentence_and_2(called, place, monkeypatch, words, said_of_it):
+    routed(place)
+    monkeypatch.chdir(place.folder)
+    told = ["--model", str(place.folder / "base"), "--data", str(place.folder / "prompts.jsonl"), "--out", "out"]
+    code, out, wrong = called("train", "grpo", *words, *told)
+    assert code == 2 and not out
+    line = wrong.splitlines()[-1]
+    assert line.startswith("burnish: error: ") and said_of_it in line
+    assert not (place.folder / "out").exists()
+
+
+def test_a_server_draws(called, place):
+    from tests.train.on_policy.served import Host, hosted
+
+    with hosted(Host(place.folder / "base")) as url:
+        few = ("rounds=2", "prompts=2", "samples=2", "max_new_tokens=3", "lr=1e-2")
+        words = place.words("rloo", "out", place.function, settings=few)
+        tools = ["--tool", "calculator", "--max-turns", "2", "--tool-tokens", "60"]
+        code, _, wrong = called(*words, "--sampler", f"{url}#policy", "--reload", "sglang", *tools)
+    assert code == 0, wrong
+    assert all(line["sampler_gap"] < 1e-4 and line["tool_calls"] == 0 for line in place.lines("out", "rloo"))
+
+
+def test_methods_on_fixed_rows_take_no_server(called, place):
+    words = ["--model", str(place.folder / "base"), "--data", str(place.folder / "prompts.jsonl"), "--out", "out"]
+    code, _, wrong = called("train", "sft", "--tool", "calculator", *words)
+    assert code == 2 and "sft takes no --sampler and no --tool; those are for grpo, " in wrong
+
+
+FAULTY = """
+import time
+
+def hang(completions):
+    time.sleep(20)
+
+def short(completions):
+    return [1.0]
+
+def nan(completions):
+    return [float("nan")] * len(completions)
+"""
+
+
+@pytest.mark.parametrize(
+    ("name", "said_of_it"),
+    [
+        ("hang", "round 1: none of 24 answers has a reward (24 times: "),
+        ("short", "gave 1 rewards for 12 answers; it must give one each"),
+        ("nan", "gave the reward nan to answer 1 of prompt"),
+    ],
+)
+def test_rewards_that_are_none_are_one_sentence_and_the_command_goes_on(called, place, name, said_of_it):
+    (place.folder / "rewards.py").write_text(FAULTY)
+    words = [*place.words("grpo", "out", f"{place.folder / 'rewards.py'}:{name}"), "--set", "reward_seconds=0.1"]
+    code, out, wrong = called(*words)
+    assert code == 2 and not out and said_of_it in wrong.splitlines()[-1], wrong
+    (place.folder / "rewards.py").write_text(REWARDS.replace("def early", f"def {name}"))
+    code, _, wrong = called(*words)
+    assert code == 0, wrong
+    assert [line["step"] for line in place.lines("out", "grpo")] == [1, 2, 3, 4, 5, 6]
+
+
+def test_a_server_without_log_probabilities_is_one_sentence(called, place):
+    from tests.train.on_policy.served import Host, hosted
+
+    with hosted(Host(place.folder / "base", hides=("logprobs",))) as url:
+        words = place.words("grpo", "out", place.function)
+        code, out, wrong = called(*words, "--sampler", f"{url}#policy", "--reload", "sglang")
+    assert code == 2 and not out
+    assert (
+        "gives no log-probabilities of what it draws, and training on fresh answers needs them"
+        in wrong.splitlines()[-1]
+    )
+    assert not list((place.folder / "out").glob("*-grpo"))

@@ -33,6 +33,7 @@ def show(
             print(_line(row))
         for row in found.dropped()[:rows]:
             print(f"{row.parents[0] if row.parents else row.id}  dropped: {row.reason} {row.detail}")
+        print("\n".join(_sampled(found.samples(), rows)), end="\n" * bool(found.samples()))
         return
     about = view.about
     print(f"{about.get('recipe', 'run')} {about.get('scale', '')}  started {about['started']}")
@@ -58,6 +59,23 @@ def _summary(step: Any) -> list[str]:
     }
     head = f"{step.name}  {step.kind}  {note['seconds']:.1f} s: {told}"
     return [head, *(f"  {name:<12} {value}" for name, value in parts.items() if value)]
+
+
+def _sampled(samples: list[dict[str, Any]], most: int) -> list[str]:
+    """Answers of the last round of a training on fresh ones, `most` of the best, of the worst, of those without one."""
+    last = [row for row in samples if row["round"] == samples[-1]["round"]]
+    lines = [f"answers of round {last[0]['round']}, with their rewards"] if last else []
+    for pick in ("best", "worst", "missing"):
+        for row in [one for one in last if one["pick"] == pick][:most]:
+            worth, why = ("-", f"  ({row['why']})") if row["reward"] is None else (f"{row['reward']:.4g}", "")
+            asked, said = (_brief(row[key]) for key in ("messages", "answer"))
+            lines.append(f"  {pick:<8} {worth:<8} {asked!r} -> {said!r}{why}")
+    return lines
+
+
+def _brief(messages: list[dict[str, str]]) -> str:
+    """The beginning of the last of some messages, in a line."""
+    return " ".join(messages[-1]["content"].split())[:60] if messages else ""
 
 
 def _short(value: Any) -> str:

@@ -40,6 +40,44 @@ Data = Annotated[
         "May be repeated."
     ),
 ]
+Teacher = Annotated[
+    str, typer.Option(help="For distill and distill-online: the model to learn from, a folder or a hub id.")
+]
+MergeBase = Annotated[
+    str, typer.Option(help="For --set merging=...: the model that --model was tuned from, a folder or a hub id.")
+]
+Keep = Annotated[
+    str, typer.Option(help="For grpo-reward-kl: rows of supervised training on which to stay near the start.")
+]
+Reward = Annotated[
+    list[str],
+    typer.Option(
+        help="For methods on fresh answers, but distill-online: what one is worth. A checker (math, ...), checker "
+        "(each prompt's own), a reward model folder, http://host:8000/v1#model, or file.py:function in TRL's form; "
+        "SPEC*0.5 weighs it, ROUTE=SPEC is for the prompts of a route. May be repeated: the weighted sum."
+    ),
+]
+Sampler = Annotated[
+    str,
+    typer.Option(help="For the same: a server that draws the answers, http://host:8000/v1#model. Default: in process."),
+]
+Reload = Annotated[
+    list[str],
+    typer.Option(
+        help="With --sampler: how it is told to read new weights: vllm, sglang, none, or a path and a JSON body such "
+        'as \'/reload {"path": "{folder}"}\'. May be repeated: one after another.'
+    ),
+]
+SamplerFolder = Annotated[
+    str, typer.Option(help="With --sampler: where weights are written for it, on a disk that both see.")
+]
+Tool = Annotated[
+    list[str],
+    typer.Option(
+        help="For the same: what answers may call: calculator, python (in the sandbox), or file.py:function. May be "
+        "repeated."
+    ),
+]
 
 
 def train(
@@ -47,24 +85,16 @@ def train(
     *,
     model: Model = "",
     data: Data = [],  # noqa: B006
-    teacher: Annotated[
-        str, typer.Option(help="For distill and distill-online: the model to learn from, a folder or a hub id.")
-    ] = "",
-    merge_base: Annotated[
-        str,
-        typer.Option(help="For --set merging=...: the model that --model was tuned from, a folder or a hub id."),
-    ] = "",
-    keep: Annotated[
-        str, typer.Option(help="For grpo-reward-kl: rows of supervised training on which to stay near the start.")
-    ] = "",
-    reward: Annotated[
-        list[str],
-        typer.Option(
-            help="For methods on fresh answers, but distill-online: what one is worth. A checker (math, ...), checker "
-            "(each prompt's own), a reward model folder, http://host:8000/v1#model, or file.py:function in TRL's form; "
-            "SPEC*0.5 weighs it. May be repeated: the weighted sum."
-        ),
-    ] = [],  # noqa: B006
+    teacher: Teacher = "",
+    merge_base: MergeBase = "",
+    keep: Keep = "",
+    reward: Reward = [],  # noqa: B006
+    sampler: Sampler = "",
+    reload: Reload = ["vllm"],  # noqa: B006
+    sampler_folder: SamplerFolder = "",
+    tool: Tool = [],  # noqa: B006
+    max_turns: Annotated[int, typer.Option(help="With --tool: pieces of an answer, one more than its calls.")] = 4,
+    tool_tokens: Annotated[int, typer.Option(help="With --tool: tokens that the tools may put out at a time.")] = 256,
     out: Annotated[str, typer.Option(help="Run folder. Default: runs/train-METHOD. The same command goes on.")] = "",
     set_: Annotated[list[str], typer.Option("--set", help="A setting: key=value. May be repeated.")] = [],  # noqa: B006
     show: Annotated[
@@ -96,6 +126,8 @@ def train(
         if not given:
             raise SettingsError(f"{name} is missing; see burnish train --help")
     options = {"teacher": teacher, "reward": reward, "merge_base": merge_base, "keep": keep, "iterations": iterations}
+    drawn = {"sampler": sampler, "reload": reload, "folder": sampler_folder}
+    options["drawn"] = drawn | {"tools": tool, "turns": max_turns, "result_tokens": tool_tokens}
     refuse_early(method, settings, options, data)
     job = _Job(method, model, data, settings, chat=chat, on_error=on_error, limit=limit, track=track, **options)
     folder = Path(out or f"runs/train-{method}")
@@ -147,6 +179,8 @@ def refuse_early(method: str, settings: Any, given: dict[str, Any], data: list[s
     if (method in rewarded) != bool(given["reward"]):
         raise SettingsError(f"{method} {'needs --reward' if method in rewarded else 'takes no --reward'}; "
                             f"--reward says what a fresh answer is worth, for {', '.join(rewarded)}")  # fmt: skip
+    if method not in FRESH and (given["drawn"]["sampler"] or given["drawn"]["tools"]):
+        raise SettingsError(f"{method} takes no --sampler and no --tool; those are for {', '.join(FRESH)}")
     check_keep(getattr(settings, "keep_weight", 0.0), rows=bool(given["keep"]))
     weights = {name: given[name] or None for name in ("teacher", "merge_base")}
     if method in FRESH:
@@ -163,7 +197,9 @@ class _Job:
     """A training as the runner plays it: rows in, a chat format where there is none, the method."""
 
     def __init__(self, method: str, model: str, data: list[str], settings: Any, **how: Any) -> None:
-        from burnish.cli.workers import policy_weights, rewarder_of
+        from burnish.cli.fresh.rewards import rewarder_of
+        from burnish.cli.fresh.samplers import drawn_by
+        from burnish.cli.workers import policy_weights
 
         self.method, self.settings, self.how = method, settings, how
         self.rows, self.left = [], []
@@ -181,6 +217,7 @@ class _Job:
         self.others = {name: policy_weights(spec) for name, spec in others.items()}
         self.keep = reader_of("sft")(Path(how["keep"]), on_error=how["on_error"]) if how["keep"] else None
         self.rewarder = rewarder_of(how["reward"], self.rows) if how["reward"] else None
+        self.drawn = drawn_by(how["drawn"])
 
     def steps(self, run: Any) -> Any:
         """The steps of the run; returns the trained weights."""
@@ -199,7 +236,7 @@ class _Job:
         told = tracker(names, run.folder, name=f"{self.method} {run.folder.name}", settings=asdict(self.settings))
         how = {"method": self.method, "track": told, **self.others, **asdict(self.settings)}
         if self.method in FRESH:
-            how |= {"track": Runtime(told), "rewarder": self.rewarder}
+            how |= {"track": Runtime(told), "rewarder": self.rewarder, **self.drawn}
             if self.keep is not None:
                 how["keep"] = run.step("keep", take_rows, list(self.keep.rows), self.keep.dropped)
             return run.step(self.method, train_fresh, start, rows, **how)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any
@@ -328,63 +327,3 @@ def measure(asked: Asked) -> Shape:
     tokens = load_tokens(weights.path)
     lengths = [sum(len(tokens.encode_text(m.content)) for m in row.messages) for row in list(rows)[:50]]
     return Shape(parameters, sum(lengths) // len(lengths), flops, device)
-
-
-def rewarder_of(specs: list[str], prompts: list[Any]) -> Any:
-    """What answers are worth, from words such as `math`, `reward-model/*0.5` and `rewards.py:short`.
-
-    Raises:
-        SettingsError: a word that is none of what there is, or a checker for prompts that have no reference.
-    """
-    from burnish.train.on_policy import WeightedReward
-
-    parts = [_weighted(spec, prompts) for spec in specs]
-    if not any(weight for weight, _ in parts):
-        raise SettingsError("--reward: every reward has the weight 0, so no answer is better than another")
-    if len(parts) == 1 and parts[0][0] == 1.0:
-        return parts[0][1]
-    return WeightedReward(parts=tuple(parts))
-
-
-def _weighted(spec: str, prompts: list[Any]) -> tuple[float, Any]:
-    from burnish import microworld
-    from burnish.judge import Quality, RewardModel
-    from burnish.runs import nearest
-    from burnish.train.on_policy import CheckerReward, FunctionReward, JudgeReward, StepModelReward, scores_steps
-    from burnish.verify import CHECKERS
-
-    word, mark, share = spec.rpartition("*")
-    try:
-        weight = float(share) if mark else 1.0
-    except ValueError:
-        weight = math.nan
-    if not math.isfinite(weight):
-        raise SettingsError(f"--reward {spec}: the weight after * is no number")
-    word = word if mark else spec
-    if asker := server_of(word, Asked()):
-        return weight, JudgeReward(judge=Quality(asker=asker))
-    if (Path(word) / "config.json").exists() or (Path(word) / "run.json").exists():
-        weights = policy_weights(word)
-        if scores_steps(weights.path):
-            return weight, StepModelReward(weights=weights)
-        return weight, JudgeReward(judge=RewardModel(weights=weights), name="reward_model")
-    if ".py:" in word:
-        function = FunctionReward.of(word)
-        _ = function.function  # a file that cannot be loaded is refused before anything is sampled
-        return weight, function
-    checkers = {**CHECKERS, **microworld.checkers()}
-    if word != "checker" and word not in checkers:
-        raise SettingsError(
-            f"--reward {word} is no checker, no reward model folder, no server and no file.py:function; "
-            f"{nearest(word, ['checker', *checkers])}"
-        )
-    if not any(prompt.reference for prompt in prompts):
-        raise SettingsError(f"--reward {word} needs reference answers, and none of the {len(prompts)} prompts has one")
-    named = ({prompt.checker for prompt in prompts} | {word}) & set(checkers)
-    if not named:
-        raise SettingsError(
-            f"--reward checker asks the checker that a prompt names, and none of the {len(prompts)} prompts names one "
-            "that there is; give the checker's own name, such as --reward math"
-        )
-    found = {name: checkers[name] for name in sorted(named)}
-    return weight, CheckerReward(checkers=found, default="" if word == "checker" else word, name=word)

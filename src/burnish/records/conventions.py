@@ -17,8 +17,8 @@
     text                text                                           document
 
 A message may say `"train": false` or `"weight": 0` (OpenAI): an assistant's message that is context only.
-Any of them may carry ability, language, checker, reference, task, difficulty, tags; a preference also strength (1 to
-4, or in words), margin, capability (or category, or RewardBench's subset), edited, annotator, chosen_score and
+Any of them may carry ability, language, checker, reference, task, route, difficulty, tags; a preference also strength
+(1 to 4, or in words), margin, capability (or category, or RewardBench's subset), edited, annotator, chosen_score and
 rejected_score (or score_chosen and score_rejected), and chosen_grades and rejected_grades ({question: reply},
 `GRADES`); a demonstration also score, or label (true or false), or attributes ({name: number}). Files end in .jsonl or
 .json, plain or gzipped, or in .parquet.
@@ -248,7 +248,9 @@ def prompt_of(found: Dialogue, source: str) -> Prompt:
     if not found.context[-1].content.strip():
         raise Unfit("the last user message is blank; write it or delete the row")
     named = {
-        name: as_text(row[name]) for name in ("ability", "checker", "reference", "task", "language") if row.get(name)
+        name: as_text(row[name])
+        for name in ("ability", "checker", "reference", "task", "route", "language")
+        if row.get(name)
     }
     tags = row.get("tags") or ()
     if not isinstance(tags, (list, tuple)):

@@ -111,6 +111,7 @@ class Prompt:
         checker: the name of the checker that can verify an answer, empty if there is none.
         reference: what that checker needs (the gold answer, or JSON); never shown to a policy.
         task: the canonical key of the task (family and operands, before language, template and style).
+        route: which reward its answers get in training on fresh answers; empty where there is one for all.
     """
 
     messages: tuple[Message, ...]
@@ -122,6 +123,7 @@ class Prompt:
     checker: str = ""
     reference: str = ""
     task: str = ""
+    route: str = field(default="", metadata=LATER)
     parents: tuple[str, ...] = ()
     id: str = field(default="")
 

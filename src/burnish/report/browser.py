@@ -43,20 +43,22 @@ def spread(samples: RoundSamples, count: int) -> list[str]:
     return taken
 
 
-def _cut(text: str) -> str:
+def cut(text: str) -> str:
+    """The text, or its beginning and a word that it was cut."""
     return text if len(text) <= LONGEST else f"{text[:LONGEST]} … (cut; {len(text) - LONGEST} more characters)"
 
 
-def _finite(value: float | None) -> float | None:
+def finite(value: float | None) -> float | None:
+    """A number that JSON has, rounded; None for any other."""
     return round(value, 4) if value is not None and math.isfinite(value) else None
 
 
 def _answer(answer: Answer, choice: str) -> dict[str, Any]:
-    said = [{"role": m.role, "text": _cut(m.content)} for m in answer.row.messages]
+    said = [{"role": m.role, "text": cut(m.content)} for m in answer.row.messages]
     return {
         "index": answer.row.index,
         "messages": said,
-        "score": _finite(answer.score),
+        "score": finite(answer.score),
         "unscored": bare(answer.unscored),
         "length": answer.length,
         "finish": answer.row.finish,
@@ -75,10 +77,10 @@ def _entry(samples: RoundSamples, prompt_id: str) -> dict[str, Any]:
         "id": prompt_id,
         "ability": prompt.ability if prompt else "",
         "language": prompt.language if prompt else "",
-        "difficulty": _finite(prompt.difficulty) if prompt else None,
+        "difficulty": finite(prompt.difficulty) if prompt else None,
         "tags": list(prompt.tags) if prompt else [],
-        "reference": _cut(prompt.reference) if prompt else "",
-        "messages": [{"role": m.role, "text": _cut(m.content)} for m in prompt.messages] if prompt else [],
+        "reference": cut(prompt.reference) if prompt else "",
+        "messages": [{"role": m.role, "text": cut(m.content)} for m in prompt.messages] if prompt else [],
         "answers": [_answer(answer, samples.choice) for answer in samples.answers[prompt_id]],
     }
 
@@ -96,9 +98,15 @@ def round_entries(samples: RoundSamples, rounds: int) -> list[dict[str, Any]]:
     return sorted(entries, key=lambda entry: (entry["ability"], order[entry["id"]]))
 
 
-def browser(entries: Sequence[dict[str, Any]], sampled: dict[str, int], in_tokens: bool) -> dict[str, Any]:
-    """What the template needs: the data, and how much of all it is."""
+def browser(
+    entries: Sequence[dict[str, Any]], sampled: dict[str, int], in_tokens: bool, *, fresh: int = 0
+) -> dict[str, Any]:
+    """What the template needs: the data, and how much of all it is.
+
+    Args:
+        fresh: entries of trainings on fresh answers, which hold some answers to a prompt and not every one.
+    """
     whole = sum(sampled.values())
     part = f"{len(entries)} of {whole:,} sampled prompts".replace(",", NARROW)
-    unit = "tokens" if in_tokens else "words"
-    return {"json": embedded({"entries": list(entries), "unit": unit}), "part": part, "any": bool(entries)}
+    data = embedded({"entries": list(entries), "unit": "tokens" if in_tokens else "words"})
+    return {"json": data, "part": part, "any": bool(entries), "fresh": fresh > 0, "others": len(entries) > fresh}

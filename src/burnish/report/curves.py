@@ -1,4 +1,7 @@
-"""Training curves: losses of SFT and reward modelling, and DPO's log-probabilities of chosen and rejected."""
+"""Training curves: losses of SFT and reward modelling, and DPO's log-probabilities of chosen and rejected.
+
+Of training on fresh answers: the reward and what it was made from, the distance from the start, length, entropy.
+"""
 
 from __future__ import annotations
 
@@ -13,7 +16,16 @@ from burnish.runs import StepView
 # What a key may be called; the first one found is read. `chosen` and `rejected` are mean log p per trained token.
 CHOSEN = ("chosen", "chosen_logprob", "chosen_logprobs", "logprob_chosen", "logps/chosen")
 REJECTED = ("rejected", "rejected_logprob", "rejected_logprobs", "logprob_rejected", "logps/rejected")
-STYLES = {"sft": "s-sft", "dpo": "s-dpo", "reward": "s-rm", "other": "s-other"}
+STYLES = {"sft": "s-sft", "dpo": "s-dpo", "reward": "s-rm", "fresh": "s-average", "other": "s-other"}
+# Of training on fresh answers: title, key in metrics.jsonl, what the axis says.
+FRESH = (
+    ("Distance from the start", "reference_kl", "nats a token"),
+    ("Length of answers", "answer_tokens", "tokens"),
+    ("Entropy", "entropy", "nats a token"),
+)
+PART = "reward_"
+SCALES = 3.0  # a part that reaches so many times as far as the reward gets a picture of its own
+PART_STYLES = ("s-r2", "s-r4", "s-dpo", "s-r1")
 
 
 def _points(curve: Sequence[dict[str, Any]], keys: Sequence[str]) -> list[tuple[float, float]]:
@@ -30,6 +42,8 @@ def _points(curve: Sequence[dict[str, Any]], keys: Sequence[str]) -> list[tuple[
 def _family(step: StepView, curve: Sequence[dict[str, Any]]) -> str:
     if step.kind == "reward":
         return "reward"
+    if any("reward" in line and "groups" in line for line in curve):
+        return "fresh"
     if _points(curve, CHOSEN) and _points(curve, REJECTED):
         return "dpo"
     return "sft" if short_name(step).startswith("sft") else "other"
@@ -69,6 +83,27 @@ def _log_probabilities(found: Sequence[tuple[StepView, list]], where: str) -> Fi
     return _figure("DPO: log-probabilities", lines, "mean log p per token, nats", where)
 
 
+def _reach(line: Line) -> float:
+    return max((abs(value) for _, value in line.points), default=0.0)
+
+
+def _fresh(step: StepView, curve: Sequence[dict[str, Any]], where: str) -> list[Figure | None]:
+    """The reward with its parts (a checker that weighs 0 is the truth beside a reward), and what moves with it."""
+    name, lines = short_name(step), [Line(name="reward", points=_points(curve, ("reward",)), style=STYLES["fresh"])]
+    others: list[Line] = []
+    keys = dict.fromkeys(key for line in curve for key in line if key.startswith(PART))
+    for place, key in enumerate(keys):
+        style = PART_STYLES[place % len(PART_STYLES)]
+        line = Line(name=key.removeprefix(PART), points=_points(curve, (key,)), style=style, dashed=True)
+        (lines if _reach(line) <= SCALES * _reach(lines[0]) else others).append(line)
+    figures = [_figure(f"{name}: reward", lines, "mean of a round", where)]
+    figures.append(_figure(f"{name}: parts of the reward", others, "mean of a round", where))
+    for title, key, label in FRESH:
+        line = Line(name=key.replace("_", " "), points=_points(curve, (key,)), style=STYLES["fresh"])
+        figures.append(_figure(f"{name}: {title[0].lower()}{title[1:]}", [line], label, where))
+    return figures
+
+
 def training(evidence: Evidence) -> list[dict[str, Any]]:
     """Per group of steps, the figures of all steps that left a curve."""
     groups = []
@@ -84,6 +119,7 @@ def training(evidence: Evidence) -> list[dict[str, Any]]:
             _log_probabilities(found["dpo"], where),
             _losses("DPO + NLL: loss", found["dpo"], STYLES["dpo"], where),
             _losses("Training: loss", found["other"], STYLES["other"], where),
+            *(figure for step, curve in found["fresh"] for figure in _fresh(step, curve, where)),
         ]
         if shown := [figure for figure in figures if figure]:
             groups.append({"title": where.capitalize(), "figures": shown})

@@ -11,7 +11,7 @@ import jinja2
 from markupsafe import Markup
 
 from burnish.errors import RunError
-from burnish.report import ancestry, browser, curves, flow, rounds, samples, settings, stages
+from burnish.report import ancestry, browser, curves, flow, fresh, rounds, samples, settings, stages
 from burnish.report.reading import Evidence
 from burnish.runs import RunView
 from burnish.runs.storage import disk_errors
@@ -43,7 +43,10 @@ def _samples(evidence: Evidence) -> tuple[list[dict[str, Any]], dict[str, Any]]:
         entries += browser.round_entries(found, len(numbers))
         sampled[found.step] = len(found.answers)
         in_tokens = in_tokens and found.in_tokens
-    return groups, browser.browser(entries, sampled, in_tokens)
+    trained = fresh.fresh_steps(evidence)
+    entries += (found := fresh.fresh_entries(evidence))
+    sampled |= {step.name: fresh.drawn(step) for step in trained}
+    return groups, browser.browser(entries, sampled, in_tokens, fresh=len(found))
 
 
 def _facts(view: RunView) -> dict[str, Any]:

@@ -16,7 +16,8 @@ class SqliteJournal:
     def __init__(self, path: Path) -> None:
         self.path = path
         with disk_errors(path):
-            self.base = sqlite3.connect(path, isolation_level=None, timeout=60.0)
+            # A reward under a time limit is found in a thread of its own, while the step waits for it.
+            self.base = sqlite3.connect(path, isolation_level=None, timeout=60.0, check_same_thread=False)
             self.base.execute("pragma journal_mode=wal")
             self.base.execute("pragma synchronous=full")
             self.base.execute("create table if not exists entries (key text primary key, value text not null)")

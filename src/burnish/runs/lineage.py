@@ -47,8 +47,15 @@ class StepView:
 
     def curve(self) -> list[dict[str, Any]]:
         """The lines of metrics.jsonl; empty when there is none."""
-        path = self.folder / "metrics.jsonl"
-        return [json.loads(line) for line in path.read_text().splitlines()] if path.exists() else []
+        return self._lines("metrics.jsonl")
+
+    def samples(self) -> list[dict[str, Any]]:
+        """The lines of samples.jsonl: answers that a training on fresh ones left to be read; empty without any."""
+        return self._lines("samples.jsonl")
+
+    def _lines(self, name: str) -> list[dict[str, Any]]:
+        path = self.folder / name
+        return [json.loads(line) for line in path.read_text("utf-8").split("\n") if line] if path.exists() else []
 
 
 @dataclass(frozen=True)

@@ -216,7 +216,12 @@ class Run:
             with disk_errors(target):
                 draft.mkdir(parents=True)
                 for path in sorted(Path(weights.path).iterdir()):
-                    if path.is_file() and path.name not in ("step.json", "metrics.jsonl", "dropped.parquet"):
+                    if path.is_file() and path.name not in (
+                        "step.json",
+                        "metrics.jsonl",
+                        "samples.jsonl",
+                        "dropped.parquet",
+                    ):
                         shutil.copyfile(path, draft / path.name)
                 remove(target)
             publish(draft, target)

@@ -52,6 +52,12 @@ class Example:
         return int(self.trained.sum())
 
 
+def trained_each(example: Example) -> list[int]:
+    """Trained tokens of each response."""
+    ends = np.cumsum([len(response) for response in example.row.responses])[:-1]
+    return [int(part.sum()) for part in np.split(example.trained, ends)]
+
+
 def _key(*parts: object) -> bytes:
     return hashlib.blake2b("\0".join(str(part) for part in parts).encode(), digest_size=16).digest()
 

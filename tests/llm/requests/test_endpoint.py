@@ -82,6 +82,28 @@ def test_what_comes_back() -> None:
     assert (text.text, text.finish, text.logprobs) == ("on", "length", (-0.25,))
 
 
+def test_token_ids_go_as_they_are_and_are_drawn_from_in_no_other_way() -> None:
+    names = [{"tokens": ["token_id:4", "token_id:5"], "token_logprobs": [-0.5, -0.25]}]
+    names += [{"tokens": ["4", "5"], "token_logprobs": [-0.5, -0.25]}]
+    choices = [{"text": "", "finish_reason": "stop", "logprobs": told} for told in names]
+    bodies = [{"choices": [choice]} for choice in choices]
+    with serving(lambda *_: (200, {}, json.dumps(bodies.pop(0)).encode())) as server:
+        endpoint = endpoint_of(server, logprobs=True, token_ids=True)
+        sampling = Sampling(temperature=1.0, max_new_tokens=7, seed=2)
+        ask = Request(model=endpoint.identity, sampling=sampling, ids=(1, 2, 3), stop_ids=(9,), index=5)
+        named, unnamed = ask_one(ask, endpoint), ask_one(ask, endpoint)
+    assert server.bodies[0] == {
+        "model": "toy", "temperature": 1.0, "max_tokens": 7, "seed": 2 * 1_000_003 + 5, "prompt": [1, 2, 3],
+        "top_p": 1.0, "top_k": -1, "min_p": 0.0, "repetition_penalty": 1.0, "stop_token_ids": [9], "logprobs": 1,
+        "return_token_ids": True, "return_tokens_as_token_ids": True,
+    }  # fmt: skip
+    assert (named.token_ids, named.logprobs) == ((4, 5), (-0.5, -0.25)) and unnamed.token_ids == ()
+    assert named.usage.prompt == 3 and named.usage.estimated
+    others = [{"ids": (1, 2)}, {"ids": (1, 2, 3)}, {"ids": (1, 2, 3), "stop_ids": (8,)}, {"text": "x"}]
+    keys = {Request(model="m", sampling=sampling, **other).key() for other in others}
+    assert len(keys) == 4 and b"ids" not in Request(model="m", sampling=sampling, text="x").canonical()
+
+
 def picky(body: dict[str, Any], server: Server) -> Any:
     """An old server: knows guided_json only, no seed, and max_completion_tokens."""
     for name in ("response_format", "structured_outputs", "seed"):

@@ -77,12 +77,12 @@ def test_a_function_that_raises_or_hangs_gives_no_rewards(tmp_path, body, why):
 def test_a_function_that_hangs_keeps_nobody_from_leaving(tmp_path):
     (tmp_path / "mine.py").write_text("import time\ndef f(completions):\n    time.sleep(60)\n")
     code = (
-        "from burnish.train.on_policy import FunctionReward\n"
-        f"print(FunctionReward.of({str(tmp_path / 'mine.py')!r} + ':f', seconds=0.1).rewards({{}}, []))"
+        "import time\nfrom burnish.train.on_policy import FunctionReward\n"
+        f"FunctionReward.of({str(tmp_path / 'mine.py')!r} + ':f', seconds=0.1).rewards({{}}, [])\n"
+        "print(time.monotonic())"
     )
-    began = time.monotonic()
-    assert subprocess.run([sys.executable, "-c", code], capture_output=True).returncode == 0
-    assert time.monotonic() - began < 40
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert done.returncode == 0 and time.monotonic() - float(done.stdout) < 40
 
 
 @pytest.mark.parametrize(

@@ -13,7 +13,15 @@ prices     what tokens cost
 from burnish.llm.requests.asking import ask_all, run
 from burnish.llm.requests.books import books
 from burnish.llm.requests.budget import Budget, Estimate, Purse, estimate
-from burnish.llm.requests.endpoint import Endpoint, Limits, Pace, Pacing, parse_endpoint
+from burnish.llm.requests.endpoint import (
+    Endpoint,
+    Limits,
+    Pace,
+    Pacing,
+    parse_endpoint,
+    reload_weights,
+    reloading_of,
+)
 from burnish.llm.requests.prices import price_of
 from burnish.llm.requests.request import Asker, Reply, Request, Usage
 from burnish.llm.requests.store import Store
@@ -36,5 +44,7 @@ __all__ = [
     "estimate",
     "parse_endpoint",
     "price_of",
+    "reload_weights",
+    "reloading_of",
     "run",
 ]

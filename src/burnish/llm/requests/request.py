@@ -28,6 +28,9 @@ class Request:
         sampling: how the reply is drawn; its seed is sent where the server takes one.
         messages: the dialogue, of `Message` or of OpenAI's objects with role and content. Empty when `text` is given.
         text: raw text to go on with (the completions route); empty for a dialogue.
+        ids: the same as token ids, which no server tokenises again. The reply is then drawn as `sampling` says and in
+            no other way, whatever the server has as its defaults.
+        stop_ids: with `ids`: the tokens that end the reply.
         schema: JSON schema that the reply must satisfy; None for free text.
         tools: tool definitions as OpenAI's chat route takes them.
         index: sample number; requests that differ in it alone are samples of one another.
@@ -45,6 +48,8 @@ class Request:
     sampling: Sampling
     messages: Sequence[Message] = ()
     text: str = ""
+    ids: tuple[int, ...] = ()
+    stop_ids: tuple[int, ...] = ()
     schema: Mapping[str, Any] | None = None
     tools: Sequence[Mapping[str, Any]] = ()
     index: int = 0
@@ -56,7 +61,7 @@ class Request:
         if type(self.messages) is not tuple or not all(type(m) is Message and m.role in ROLES for m in self.messages):
             object.__setattr__(self, "messages", _messages(self.messages))
         drawn = self.sampling
-        if not self.messages and not self.text:
+        if not (self.messages or self.text or self.ids):
             raise SettingsError("a request needs messages, or a text to go on with; it has neither")
         if not isinstance(drawn, Sampling):
             raise SettingsError(f"the sampling of a request is a {type(drawn).__name__}; it must be a Sampling(...)")
@@ -87,6 +92,8 @@ class Request:
             "text": self.text,
             "tools": list(self.tools),
         }
+        if self.ids:  # which came later: keys of other requests stay
+            asked |= {"ids": list(self.ids), "stop_ids": list(self.stop_ids)}
         return dump(asked)
 
     def key(self) -> str:
@@ -133,7 +140,7 @@ def dump(body: Any) -> bytes:
 
 def prompt_tokens(request: Request) -> int:
     """Tokens of what is sent, by its length."""
-    return tokens_in(request.text) + sum(tokens_in(m.content) + 4 for m in request.messages)
+    return len(request.ids) + tokens_in(request.text) + sum(tokens_in(m.content) + 4 for m in request.messages)
 
 
 def tokens_in(text: str) -> int:

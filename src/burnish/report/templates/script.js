@@ -16,7 +16,8 @@
   };
   const words = { kept: "kept", dropped: "dropped", unscored: "unscored", left: "left out" };
 
-  const fateOf = (answer) => answer.state === "dropped" ? answer.reason : words[answer.state] || "not decided";
+  const picks = { best: "best of the round", worst: "worst of the round", missing: "no reward" };
+  const fateOf = (answer) => answer.pick ? picks[answer.pick] : answer.state === "dropped" ? answer.reason : words[answer.state] || "not decided";
   const haystack = (entry) => [entry.id, entry.reference, ...entry.tags, ...entry.messages.map((m) => m.text),
     ...entry.answers.flatMap((a) => [a.reason, a.detail, ...a.messages.map((m) => m.text)])].join("\n").toLowerCase();
   const texts = data.entries.map(haystack);
@@ -72,9 +73,9 @@
     reward.append(make("span", "", answer.length + " " + data.unit + cut), make("span", "", "sample " + (answer.index + 1)));
     const fate = make("div", "fate");
     const state = answer.state || "none";
-    const outcome = answer.reason || words[state] || "not decided";
+    const outcome = picks[answer.pick] || answer.reason || words[state] || "not decided";
     fate.append(make("b", "f-" + state, !answer.best ? outcome : "chosen" + (state === "kept" ? " and " : ", then ") + outcome));
-    const where = state === "none" ? "" : words[state] + (state === "kept" ? " through " : " in ") + answer.at;
+    const where = state === "none" || answer.pick ? "" : words[state] + (state === "kept" ? " through " : " in ") + answer.at;
     fate.append(document.createTextNode([where, answer.detail, answer.unscored && "unscored: " + answer.unscored].filter(Boolean).join("; ")));
     item.append(reward, dialogue(answer.messages, false), fate);
     return item;

@@ -1,8 +1,11 @@
 """Training on fresh answers: sample, reward, compare within groups, update, again.
 
-rewards     what an answer is worth: checker, judge, reward model, function, weighted sum; missing is not 0
+rewards     what an answer is worth: checker, judge, model, function, sums, routes; missing is not 0
 rollout     K answers to each prompt from the model that is being trained, with the ids that were drawn
+rollouts    the same from a server, and in several turns with tools
 groups      which answers are learned from, and why others are not
+variance    which prompts are asked no more
+samples     some answers of some rounds, for people to read
 objectives  GRPO, RLOO, WARP, MDLOO, online DPO, distillation from a teacher
 loop        the rounds
 process     rewards of reasoning steps
@@ -19,8 +22,10 @@ from burnish.train.on_policy.rewards import (
     JudgeReward,
     Reward,
     Rewarder,
+    RoutedReward,
     WeightedReward,
 )
+from burnish.train.on_policy.rollouts import Served, Tools
 
 __all__ = [
     "FRESH",
@@ -37,7 +42,10 @@ __all__ = [
     "RewardKl",
     "Rewarder",
     "Rloo",
+    "RoutedReward",
+    "Served",
     "StepModelReward",
+    "Tools",
     "WeightedReward",
     "check_keep",
     "fit_fresh",

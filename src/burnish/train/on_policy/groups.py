@@ -69,9 +69,11 @@ class Books:
     answers: int = 0
     left: Counter[str] = field(default_factory=Counter)
     missing: Counter[str] = field(default_factory=Counter)
+    lost: Counter[str] = field(default_factory=Counter)
     rewards: list[float] = field(default_factory=list)
     parts: dict[str, list[float]] = field(default_factory=dict)
     lengths: list[int] = field(default_factory=list)
+    calls: int | None = None
     cut_short: int = 0
 
     def take(
@@ -82,7 +84,11 @@ class Books:
         for one in rewarded:
             self.drawn += 1
             self.answers += len(one.rewards)
-            self.lengths += [len(response.token_ids) for response in one.group.responses]
+            self.lost.update(one.group.lost)
+            self.lengths += [len(response.logprobs) for response in one.group.responses]
+            if one.group.drawn:
+                told = [message.role for response in one.group.responses for message in response.messages]
+                self.calls = (self.calls or 0) + told.count("ipython")
             self.cut_short += sum(response.finish == "length" for response in one.group.responses)
             self.rewards += one.values
             self.missing.update(reward.why or "unscored" for reward in one.rewards if reward.value is None)
@@ -96,6 +102,11 @@ class Books:
                 kept.append(one)
         return kept
 
+    def nothing(self) -> str:
+        """Why a round has no reward at all, in words."""
+        why, count = (self.missing + self.lost).most_common(1)[0]
+        return f"none of {self.answers + self.lost.total()} answers has a reward ({count} times: {why})"
+
     def told(self) -> dict[str, float]:
         """The round in numbers: all answers that were drawn, not those alone that are learned from."""
         mean = statistics.fmean
@@ -108,7 +119,10 @@ class Books:
             "groups_flat": float(self.left[FLAT]),
             "groups_missing": float(self.left[MISSING]),
             "rewards_missing": float(sum(self.missing.values())),
+            "answers_lost": float(sum(self.lost.values())),
         }
+        if self.calls is not None:
+            numbers["tool_calls"] = self.calls / max(1, self.answers)
         return numbers | {f"reward_{name}": mean(values) for name, values in self.parts.items()}
 
 
@@ -125,23 +139,24 @@ class Shown:
             return {"on_policy": 0.0}
         return {
             "on_policy": 1.0,
-            "answer_tokens": statistics.fmean(len(response.token_ids) for response in drawn),
+            "answer_tokens": statistics.fmean(len(response.logprobs) for response in drawn),
             "cut_short": sum(response.finish == "length" for response in drawn) / len(drawn),
         }
 
 
 def example_of(one: Rewarded) -> Example:
-    """A group as a row of a pack: the prompt once, every drawn token of every answer trained.
+    """A group as a row of a pack: the prompt once, every drawn token of every answer trained, and no other.
 
     Its `values` are the rewards, NaN where one is missing. The ids are those that were drawn; nothing is tokenised
     again.
     """
     responses = tuple(response.token_ids for response in one.group.responses)
     tokens = sum(map(len, responses))
+    drawn = [mark for answer in one.group.drawn for mark in answer]
     return Example(
         id=f"{one.group.place} {one.group.prompt.id}",
         row=Row(prompt=one.group.ids, responses=responses),
-        trained=np.ones(tokens, dtype=bool),
+        trained=np.array(drawn, dtype=bool) if drawn else np.ones(tokens, dtype=bool),
         formatting=np.zeros(tokens, dtype=bool),
         ranks=tuple(range(len(responses))),
         values=tuple(float("nan") if reward.value is None else reward.value for reward in one.rewards),

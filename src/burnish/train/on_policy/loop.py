@@ -13,7 +13,7 @@ import json
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from itertools import pairwise
+from itertools import islice, pairwise
 from pathlib import Path
 
 import torch
@@ -29,15 +29,19 @@ from burnish.train.checkpoint import Progress
 from burnish.train.objectives import Place
 from burnish.train.on_policy.groups import Books, Rewarded, Shown, example_of
 from burnish.train.on_policy.objectives import Fresh, OnlineDistillation
-from burnish.train.on_policy.rewards import Reward, Rewarder
+from burnish.train.on_policy.rewards import SECONDS, Reward, Rewarder, check_seconds, timed
 from burnish.train.on_policy.rollout import Group, Sampler
+from burnish.train.on_policy.rollouts import Served, Tools, sampler_of
+from burnish.train.on_policy.samples import Samples
+from burnish.train.on_policy.variance import Seen, VarianceFilter
 from burnish.train.optim.adapters import add_lora
 from burnish.train.optim.average import starting_share
 from burnish.train.optim.recompute import Recompute
 from burnish.train.session import Loop, Session, check_template, dropout_notice, new_optimiser, own_memory
 from burnish.train.tracking import Track
 
-SUMMED = ("groups", "groups_flat", "groups_missing", "rewards_missing")  # of the rounds, in the step's numbers
+# Of the rounds, in the step's numbers.
+SUMMED = ("groups", "groups_flat", "groups_missing", "rewards_missing", "answers_lost")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -52,6 +56,8 @@ class Exploring:
         refills: times that a round draws further prompts for groups that had to go.
         temperature, top_p, max_new_tokens: how answers are drawn.
         most_gap: mean difference in nats between the sampler's log-probabilities and the trainer's at which to stop.
+        reward_seconds: how long a reward may take before it is missing (`rewards.limits`).
+        filter_after, filter_variance: which prompts are asked no more (`variance.VarianceFilter`).
     """
 
     prompts: int
@@ -63,6 +69,13 @@ class Exploring:
     refills: int = 1
     top_p: float = 1.0
     most_gap: float = 0.05
+    reward_seconds: float = SECONDS
+    filter_after: int = 0
+    filter_variance: float = 0.0
+
+    @property
+    def variance(self) -> VarianceFilter:
+        return VarianceFilter(after=self.filter_after, most=self.filter_variance)
 
     def __post_init__(self) -> None:
         for name in ("samples", "prompts", "updates", "max_new_tokens"):
@@ -76,6 +89,8 @@ class Exploring:
             )
         if min(self.rounds, self.refills) < 0 or not self.most_gap > 0:
             raise SettingsError("rounds and refills must be 0 or more, and most_gap above 0")
+        _ = self.variance  # refuses what is out of range
+        check_seconds(self.reward_seconds)
 
     def check(self, method: Fresh) -> None:
         """Raises SettingsError for groups of one, where answers are compared within their group."""
@@ -91,6 +106,8 @@ def fit_fresh(
     loop: Loop,
     exploring: Exploring,
     rewarder: Rewarder | None = None,
+    sampler: Served | None = None,
+    tools: Tools | None = None,
     work: Work | None = None,
     track: Track | None = None,
 ) -> Outcome:
@@ -100,18 +117,22 @@ def fit_fresh(
         prompts: those that do not fit the context with an answer, or the chat format, are dropped with a reason.
         loop: `batch_rows` is not used: a batch is a round's groups over its updates.
         rewarder: None for a method that asks for no rewards.
+        sampler: a server that draws the answers; None draws them in this process.
+        tools: what the answers may call.
 
     Returns:
-        No rows; `kept` counts the prompts that can be asked, `metrics` holds first and last rewards and the totals.
+        No rows; `kept` counts the prompts that can be asked to the end, `metrics` holds first and last rewards and the
+        totals.
 
     Raises:
         DataError: no prompt is left, or more than `refuse_above` of them were dropped.
-        WorkerError: nothing in a whole round has a reward, or a rewarder gives something else than rewards.
+        WorkerError: nothing in a whole round has a reward, a rewarder gives something else than rewards, or a server
+            cannot serve (`rollouts.served`).
         ModelError: not finite, or the sampler and the trainer disagree by more than `most_gap`.
         In each case the state is that before the round, or before an earlier one if updates were made in this.
     """
     how = {"method": method, "loop": loop, "exploring": exploring, "rewarder": rewarder}
-    rounds = _Rounds(base, prompts, **how, work=work)
+    rounds = _Rounds(base, prompts, **how, sampler=sampler, tools=tools, work=work)
     try:
         rounds.play(track)
     except (KeyboardInterrupt, BurnishError):
@@ -120,9 +141,12 @@ def fit_fresh(
     session = rounds.session
     session.optimiser.finish()
     weights = session.publish(work) if work is not None else None
+    if work is not None and weights is not None:
+        rounds.samples.publish(Path(work.folder))
     numbers = {**session.summary(), **_over_rounds(session), "notices": session.notices}
-    kept = len(prompts) - len(rounds.lost)
-    return Outcome(dropped=rounds.lost, taken=len(prompts), kept=kept, metrics=numbers, weights=weights)
+    numbers.pop("seen", None)
+    lost = [*rounds.lost, *rounds.silent()]
+    return Outcome(dropped=lost, taken=len(prompts), kept=len(prompts) - len(lost), metrics=numbers, weights=weights)
 
 
 class _Rounds:
@@ -130,14 +154,18 @@ class _Rounds:
 
     def __init__(
         self, base: Weights, prompts: Sequence[Prompt], *, method: Fresh, loop: Loop, exploring: Exploring,
-        rewarder: Rewarder | None, work: Work | None,
+        rewarder: Rewarder | None, sampler: Served | None, tools: Tools | None, work: Work | None,
     ) -> None:  # fmt: skip
         exploring.check(method)
-        self.exploring, self.rewarder, self.work = exploring, rewarder, work
+        self.exploring, self.work = exploring, work
+        self.rewarder = timed(rewarder, exploring.reward_seconds) if rewarder is not None else None
         self.cursor, self.turn, self.order = 0, -1, list[int]()
-        self.session, self.sampler = open_fresh(base, method=method, loop=loop, exploring=exploring, work=work)
+        self.seen: Seen = {}
+        self.session, local = open_fresh(base, method=method, loop=loop, exploring=exploring, work=work)
+        self.sampler = sampler_of(self.session, local, sampler, tools)
         self.prompts, self.lost = self._fitting(prompts)
         self.rounds = exploring.rounds or -(-loop.epochs * len(self.prompts) // exploring.prompts)
+        self.samples = Samples(self.session.place.scratch, rounds=self.rounds)
         # What the schedule is over, and what the loop of updates asks for.
         self.session.batches, self.session.round_steps = [[]] * (self.rounds * exploring.updates), exploring.updates
         self.session.notices += [told for told in [starting_share(loop.ema, len(self.session.batches))] if told]
@@ -172,25 +200,32 @@ class _Rounds:
             )
         return left, lost
 
+    def silent(self) -> list[Dropped]:
+        """The prompts that were asked no more, each with its variance."""
+        return self.exploring.variance.dropped(self.session.totals.get("seen", {}), self.prompts)
+
     def play(self, track: Track | None) -> None:
         """Go on from the last whole round to the end."""
         session, done = self.session, self.session.totals["rounds"]
         for number in range(done, self.rounds):
-            self.cursor = session.totals["cursor"]
+            self.cursor, self.seen = session.totals["cursor"], session.totals.get("seen", {})
             batches, books = self._explore(number)
             told = books.told()
+            if self.exploring.filter_after:
+                told["prompts_silent"] = float(self.exploring.variance.count(self.seen))
             for batch in batches:
                 line = session.update(batch, told=told) if batch else session.skip(told)
                 if line.get("sampler_gap", 0.0) > self.exploring.most_gap:
                     raise ModelError(
                         f"round {number + 1}: the sampler and the trainer differ by {line['sampler_gap']:.3g} nats a "
                         f"token in the mean, above most_gap ({self.exploring.most_gap:g}); compute in float32, or look "
-                        "why the two forward passes differ"
+                        "why the two forward passes differ (a server: whether it has read the new weights)"
                     )
                 if track is not None:
                     track(line)
             # in one assignment, so that an interrupt finds both or neither
-            session.totals = {**session.totals, "rounds": number + 1, "cursor": self.cursor}
+            memory = {"seen": self.seen} if self.exploring.filter_after else {}
+            session.totals = {**session.totals, **memory, "rounds": number + 1, "cursor": self.cursor}
             if number + 1 < self.rounds and session.progress.due(number + 1):
                 session.save()
             if self.work is not None:
@@ -200,28 +235,27 @@ class _Rounds:
     def _explore(self, number: int) -> tuple[list[list[Example]], Books | Shown]:
         """Batches of the groups that round `number` learns from, when all that the loss compares with is measured."""
         method, wanted, books, kept = self.session.method, self.exploring.prompts, Books(), []
+        asked: list[Rewarded] = []
         how = {"least_spread": method.least_spread, "by_steps": method.by_steps}
         if isinstance(method, OnlineDistillation):
             return self._shown(method, number)
         for _ in range(1 + self.exploring.refills):
-            kept += books.take(self._ask(wanted - len(kept), number), **how)
+            asked += (found := self._ask(wanted - len(kept), number))
+            kept += books.take(found, **how)
             if len(kept) >= wanted:
                 break
         if not books.rewards:
-            why, count = books.missing.most_common(1)[0]
-            raise WorkerError(
-                f"round {number + 1}: none of {books.answers} answers has a reward ({count} times: {why}); the same "
-                "command goes on from before this round"
-            )
+            raise WorkerError(f"round {number + 1}: {books.nothing()}; the same command goes on from before this round")
+        self.seen = self.exploring.variance.seen(self.seen, asked)
+        self.samples.write(number, asked)
         return self._batches([method.picked(one) for one in kept], number), books
 
     def _shown(self, method: OnlineDistillation, number: int) -> tuple[list[list[Example]], Shown]:
         """Batches of a round that asks for no rewards: of own answers, or of given ones."""
-        prompts = self._next(self.exploring.prompts)
+        first, prompts = self.cursor, self._next(self.exploring.prompts)
         if method.own_turn(number, self.session.loop.seed):
-            groups = self._draw(prompts, number)
+            groups = [group for group in self._draw(prompts, number, first) if group.responses]
             return self._batches([Rewarded(group=group, rewards=()) for group in groups], number), Shown(groups=groups)
-        self.cursor += len(prompts)
         batches = _split(method.taught(prompts), self.exploring.updates)
         method.explored(self.session.model, batches, {}, self.session.place, number=number)
         return batches, Shown()
@@ -238,27 +272,36 @@ class _Rounds:
         return method.joined(batches, number)
 
     def _next(self, count: int) -> list[Prompt]:
-        """The next prompts of the endless order: each pass over all of them is shuffled by the seed."""
-        found = []
-        for place in range(self.cursor, self.cursor + count):
-            turn, index = divmod(place, len(self.prompts))
+        """The next prompts of the endless order: each pass over all of them is shuffled by the seed.
+
+        Raises:
+            DataError: every prompt has been left out for its rewards.
+        """
+        found, variance = [], self.exploring.variance
+        variance.check(self.seen, self.prompts)
+        while len(found) < count:
+            turn, index = divmod(self.cursor, len(self.prompts))
             if self.turn != turn:
                 self.turn, self.order = turn, epoch_order(self.prompts, seed=self.session.loop.seed, epoch=turn)
-            found.append(self.prompts[self.order[index]])
+            prompt = self.prompts[self.order[index]]
+            self.cursor += 1
+            if not variance.silent(self.seen, prompt.id):
+                found.append(prompt)
         return found
 
     def _ask(self, count: int, number: int) -> list[Rewarded]:
         """Answers to the next `count` prompts, with their rewards."""
-        prompts = self._next(count)
-        groups = self._draw(prompts, number)
+        first, prompts = self.cursor, self._next(count)
+        groups = self._draw(prompts, number, first)
         answers = [response for group in groups for response in group.responses]
-        rewards = list(self.rewarder.rewards({p.id: p for p in prompts}, answers, work=self.work))
+        known = {prompt.id: prompt for prompt in prompts}
+        rewards = list(self.rewarder.rewards(known, answers, work=self.work)) if answers else []
         _check_rewards(self.rewarder.name, rewards, answers)
-        k = self.exploring.samples
-        return [Rewarded(group=group, rewards=tuple(rewards[i * k : (i + 1) * k])) for i, group in enumerate(groups)]
+        given = iter(rewards)
+        return [Rewarded(group=group, rewards=tuple(islice(given, len(group.responses)))) for group in groups]
 
-    def _draw(self, prompts: Sequence[Prompt], number: int) -> list[Group]:
-        """Answers to the prompts, which are the next ones."""
+    def _draw(self, prompts: Sequence[Prompt], number: int, first: int) -> list[Group]:
+        """Answers to prompts; `first` is where they begin among all that were asked."""
         how = self.exploring
         sampling = Sampling(
             temperature=how.temperature,
@@ -266,9 +309,7 @@ class _Rounds:
             max_new_tokens=how.max_new_tokens,
             seed=self.session.loop.seed,
         )
-        groups = self.sampler.draw(prompts, n=how.samples, sampling=sampling, first=self.cursor, number=number)
-        self.cursor += len(prompts)
-        return groups
+        return self.sampler.draw(prompts, n=how.samples, sampling=sampling, first=first, number=number)
 
 
 def _check_rewards(name: str, rewards: Sequence[Reward], answers: Sequence[Response]) -> None:

@@ -26,6 +26,7 @@ from burnish.train.on_policy.objectives import (
     Rloo,
 )
 from burnish.train.on_policy.rewards import Rewarder
+from burnish.train.on_policy.rollouts import Served, Tools
 from burnish.train.on_policy.settings import (
     Asking,
     DistilOnline,
@@ -178,6 +179,8 @@ def train_fresh(
     *,
     method: str,
     rewarder: Rewarder | None = None,
+    sampler: Served | None = None,
+    tools: Tools | None = None,
     teacher: Weights | None = None,
     merge_base: Weights | None = None,
     keep: Sequence[Demonstration] = (),
@@ -190,6 +193,8 @@ def train_fresh(
     Args:
         rows: the prompts; for `distill-online` with a share below 1, demonstrations.
         rewarder: what an answer is worth, for a method that compares answers by it.
+        sampler: a server that draws the answers; None draws them in this process.
+        tools: what the answers may call.
         teacher: the weights that `distill-online` learns from; no other method takes one.
         merge_base: with the setting `merging`, the weights that `base` was tuned from.
         keep: for `grpo-reward-kl` with a `keep_weight`, supervised rows on which the policy stays near its start.
@@ -220,7 +225,7 @@ def train_fresh(
     if isinstance(built, RewardKl):
         built = replace(built, keep=keep)
     how = {"method": built, "loop": loop, "exploring": exploring, "rewarder": rewarder}
-    return fit_fresh(base, rows, **how, work=work, track=track)
+    return fit_fresh(base, rows, **how, sampler=sampler, tools=tools, work=work, track=track)
 
 
 def check_keep(weight: float, *, rows: bool) -> None:

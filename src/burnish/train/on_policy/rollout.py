@@ -11,6 +11,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
 import torch
 
 from burnish.chat import Chat
@@ -30,12 +31,22 @@ class Group:
         place: number of the prompt among all that were asked since the start.
         ids: the prompt as tokens.
         responses: with token ids and log-probabilities, nats, under the unscaled model that drew them.
+        drawn: which ids of each answer the model drew; () says all. A response's log-probabilities are of those alone:
+            what a tool put out stands between them, and is read and not trained.
+        lost: why an answer that was asked for is not there, one each.
     """
 
     prompt: Prompt
     place: int
     ids: tuple[int, ...]
     responses: tuple[Response, ...]
+    drawn: tuple[tuple[bool, ...], ...] = ()
+    lost: tuple[str, ...] = ()
+
+    def before(self, number: int) -> np.ndarray:
+        """[ids of an answer, and 1] how many drawn ids stand before each, and how many there are."""
+        marks = self.drawn[number] if self.drawn else (True,) * len(self.responses[number].token_ids)
+        return np.cumsum((False, *marks))
 
 
 class Sampler:

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 
 from burnish.errors import SettingsError
 from burnish.train.methods.settings import Descent
+from burnish.train.on_policy.rewards import SECONDS
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -37,6 +38,9 @@ class Rounds(Asking):
     """What every method that compares answers by their rewards has."""
 
     refills: int = 1  # ASSUMED: times that groups without a difference are replaced
+    reward_seconds: float = SECONDS  # plumbing: a reward that takes longer is missing
+    filter_after: int = 0  # off; groups of a prompt before it may go for its rewards' variance (ChatGLM-RLHF)
+    filter_variance: float = 0.0  # ASSUMED: the variance up to which it goes
     reference: str = "fixed"  # DeepSeekMath §4.1.4: every:N rounds anew; WARP (arXiv:2406.16768): ema:MU follows
     adapt: tuple[float, ...] = ()  # off; Ziegler (arXiv:1909.08593 §2.2): target nats of an answer, horizon in answers
 

@@ -8,10 +8,22 @@ wire        OpenAI's JSON
 faults      what a status means
 replicas    which server next, and which is dead
 pace        how much at once
+reloading   telling it to read weights that were written for it
 """
 
 from burnish.llm.requests.endpoint.client import Endpoint, parse_endpoint
 from burnish.llm.requests.endpoint.pace import Pace, Pacing
+from burnish.llm.requests.endpoint.reloading import PRESETS, Call, reload_weights, reloading_of
 from burnish.llm.requests.endpoint.transport import Limits
 
-__all__ = ["Endpoint", "Limits", "Pace", "Pacing", "parse_endpoint"]
+__all__ = [
+    "PRESETS",
+    "Call",
+    "Endpoint",
+    "Limits",
+    "Pace",
+    "Pacing",
+    "parse_endpoint",
+    "reload_weights",
+    "reloading_of",
+]

@@ -24,7 +24,15 @@ _NAMES = {
     "guided_json": ("guided_json", "guided"),
     "json_object": ("response_format", "json_object"),
 }
-_OPTIONAL = ("seed", "return_token_ids", "logprobs")  # never what changes the drawing, such as top_p
+_OPTIONAL = (
+    "seed",
+    "return_token_ids",
+    "return_tokens_as_token_ids",
+    "logprobs",
+)  # never what changes the drawing, such as top_p
+
+
+_TOKEN_ID = re.compile(r"token_id:\d+")  # how vLLM names tokens under return_tokens_as_token_ids
 
 
 class Malformed(Exception):
@@ -85,8 +93,10 @@ def encode(request: Request, model: str, features: Features) -> tuple[str, bytes
     if request.schema is not None:
         _ask_for_schema(body, request.schema, SCHEMA_FORMS[features.schema_form])
     wanted = features.logprobs and "logprobs" not in features.dropped
-    if request.text:
-        body["prompt"] = request.text
+    if request.text or request.ids:
+        body["prompt"] = list(request.ids) or request.text
+        if request.ids:
+            body |= _plainly(request, features)
         if wanted:
             body["logprobs"] = 1
         return "/completions", dump(body)
@@ -94,6 +104,16 @@ def encode(request: Request, model: str, features: Features) -> tuple[str, bytes
     if wanted:
         body["logprobs"] = True
     return "/chat/completions", dump(body)
+
+
+def _plainly(request: Request, features: Features) -> dict[str, Any]:
+    """What keeps a server from drawing otherwise: some take a model's generation_config.json for defaults."""
+    body: dict[str, Any] = {"top_p": request.sampling.top_p, "top_k": -1, "min_p": 0.0, "repetition_penalty": 1.0}
+    if request.stop_ids:
+        body["stop_token_ids"] = list(request.stop_ids)
+    if features.token_ids and "return_tokens_as_token_ids" not in features.dropped:
+        body["return_tokens_as_token_ids"] = True  # of older vLLM
+    return body
 
 
 def _message(role: str, content: str) -> dict[str, str]:
@@ -163,7 +183,7 @@ def decode(data: bytes | bytearray, request: Request, seconds: float) -> Reply:
     found = load(data)
     try:
         choice = found["choices"][0]
-        if request.text:
+        if request.text or request.ids:
             return _reply(found, choice, choice["text"], seconds, request)
         message = choice["message"]
         content = message.get("content")
@@ -188,11 +208,14 @@ def _reply(found: Any, choice: Any, content: Any, seconds: float, request: Reque
         extra["tool_calls"] = tuple(message["tool_calls"])
     if reasoning := message.get("reasoning_content") or message.get("reasoning"):
         extra["reasoning"] = str(reasoning)
-    if choice.get("token_ids"):
-        extra["token_ids"] = tuple(choice["token_ids"])
     if told := choice.get("logprobs"):
         drawn = told.get("content")
         extra["logprobs"] = tuple(t["logprob"] for t in drawn) if drawn else tuple(told.get("token_logprobs") or ())
+        names = [t["token"] for t in drawn] if drawn else told.get("tokens") or []
+        if names and all(isinstance(name, str) and _TOKEN_ID.fullmatch(name) for name in names):
+            extra["token_ids"] = tuple(int(name.removeprefix("token_id:")) for name in names)
+    if choice.get("token_ids"):
+        extra["token_ids"] = tuple(choice["token_ids"])
     return Reply(
         text=text,
         finish=finish,

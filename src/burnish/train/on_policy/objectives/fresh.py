@@ -14,8 +14,8 @@ from burnish.errors import ModelError
 from burnish.losses.on_policy import SampledTokens, penalised, sequence_kl
 from burnish.models import build_pack, load_causal, token_logprobs
 from burnish.records import Prompt, Weights
-from burnish.train.batch import Example, packs
-from burnish.train.objectives.method import Method, Part, Place, trained_logprobs
+from burnish.train.batch import Example, packs, trained_each
+from burnish.train.objectives.method import Method, Part, Place, selection, trained_logprobs
 from burnish.train.on_policy.groups import Rewarded
 from burnish.train.on_policy.objectives.reference import Adapting, Following, MovingReference
 from burnish.train.optim import Optimiser
@@ -115,7 +115,7 @@ class Fresh(Method):
     def _measure(self, name: str, model: nn.Module, examples: Sequence[Example], place: Place) -> None:
         with torch.no_grad():
             for part in packs(examples, budget=place.pack_tokens):
-                found = token_logprobs(model, build_pack([e.row for e in part])).cpu()
+                found = token_logprobs(model, build_pack([e.row for e in part]), select=selection(part)).cpu()
                 pieces = found.split([e.trained_tokens for e in part])
                 for example, piece in zip(part, pieces, strict=True):
                     self.known[example.id][name] = piece
@@ -125,9 +125,7 @@ class Fresh(Method):
         known, rewards = self.known[example.id], torch.tensor([example.values], dtype=torch.float64)
         there = ~rewards.isnan()
         if self.penalises and self.beta:
-            owner = torch.arange(len(example.row.responses)).repeat_interleave(
-                torch.tensor([len(r) for r in example.row.responses])
-            )
+            owner = torch.arange(len(example.row.responses)).repeat_interleave(torch.tensor(trained_each(example)))
             divergence = sequence_kl(known["old"], known["reference"], owner, responses_here=len(example.row.responses))
             rewards = penalised(rewards, divergence[None], beta=self.beta)
         found = self.advantages(torch.where(there, rewards, 0.0), there)

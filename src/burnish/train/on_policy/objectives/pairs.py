@@ -34,9 +34,9 @@ class OnlineDpo(Fresh):
         pair = best_and_worst(values, known, least_spread=self.least_spread)
         places = (int(pair.chosen), int(pair.rejected))
         responses = tuple(one.group.responses[place] for place in places)
-        return Rewarded(
-            group=replace(one.group, responses=responses), rewards=tuple(one.rewards[place] for place in places)
-        )
+        drawn = tuple(one.group.drawn[place] for place in places) if one.group.drawn else ()
+        rewards = tuple(one.rewards[place] for place in places)
+        return Rewarded(group=replace(one.group, responses=responses, drawn=drawn), rewards=rewards)
 
     def _compare(self, example: Example) -> None:
         spread = torch.tensor(example.values[0] - example.values[1], dtype=torch.float64)

@@ -28,7 +28,7 @@ from burnish.losses.on_policy import (
     reinforce_loss,
     standardised,
 )
-from burnish.train.batch import Example
+from burnish.train.batch import Example, trained_each
 from burnish.train.objectives.method import Part, Place
 from burnish.train.on_policy.groups import Rewarded
 from burnish.train.on_policy.objectives.fresh import Fresh
@@ -62,12 +62,13 @@ class Grpo(Fresh):
         if not self.by_steps:
             return
         ends, rewards, known, start = [], [], [], 0
-        for response, reward in zip(one.group.responses, one.rewards, strict=True):
+        for number, (response, reward) in enumerate(zip(one.group.responses, one.rewards, strict=True)):
             at = token_ends(chat, response.token_ids, response.text, [step.end for step in reward.steps])
-            ends += [start + place for place in (at or [0] * len(reward.steps))]
+            before = one.group.before(number)
+            ends += [start + int(before[place]) for place in (at or [0] * len(reward.steps))]
             rewards += [step.label for step in reward.steps]
             known += [at is not None] * len(reward.steps)
-            start += len(response.token_ids)
+            start += int(before[-1])
         self.steps[example.id] = StepRewards(
             rewards=torch.tensor(rewards, dtype=torch.float64), ends=torch.tensor(ends), known=torch.tensor(known)
         )
@@ -76,7 +77,7 @@ class Grpo(Fresh):
         if not self.by_steps:
             Fresh._compare(self, example)
             return
-        lengths = torch.tensor([len(r) for r in example.row.responses])
+        lengths = torch.tensor(trained_each(example))
         owner = torch.arange(len(lengths)).repeat_interleave(lengths)
         group = torch.zeros(len(lengths), dtype=torch.long)
         tokens, used, _ = process_advantages(self.steps.pop(example.id), owner, group, std=self.std)
@@ -89,7 +90,7 @@ class Grpo(Fresh):
         if self.over == "responses" or self.level != "token":
             return Fresh.units(self, examples)
         used = [(e, self.known[e.id]["used"].tolist()) for e in examples]
-        return sum(len(r) for e, marks in used for r, mark in zip(e.row.responses, marks, strict=True) if mark)
+        return sum(count for e, marks in used for count, mark in zip(trained_each(e), marks, strict=True) if mark)
 
     def loss(self, tokens: SampledTokens, advantages: Tensor, reference: Tensor | None, units: int) -> Part:
         how = {

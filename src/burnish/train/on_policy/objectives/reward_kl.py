@@ -13,7 +13,7 @@ from burnish.chat import Chat
 from burnish.losses.on_policy import Clip, kept_close_loss, reward_kl_loss, standardised, top_k_kl
 from burnish.models import build_pack, load_causal, token_logits
 from burnish.records import Demonstration, Weights
-from burnish.train.batch import Example, encode_all, encode_demonstration, epoch_order, packs
+from burnish.train.batch import Example, encode_all, encode_demonstration, epoch_order, packs, trained_each
 from burnish.train.objectives.method import Part, Place, selection
 from burnish.train.on_policy.objectives.fresh import Fresh
 from burnish.train.session import own_memory
@@ -99,7 +99,7 @@ class RewardKl(Fresh):
         if self.over == "responses":
             return Fresh.units(self, drawn)
         used = [(e, self.known[e.id]["used"].tolist()) for e in drawn]
-        return sum(len(r) for e, marks in used for r, mark in zip(e.row.responses, marks, strict=True) if mark)
+        return sum(count for e, marks in used for count, mark in zip(trained_each(e), marks, strict=True) if mark)
 
     def _measure(self, name: str, model: nn.Module, examples: Sequence[Example], place: Place) -> None:
         """From rows of logits, as the update computes them, so that the first ratios are 1."""
@@ -107,8 +107,8 @@ class RewardKl(Fresh):
             return  # measured in the update
         with torch.no_grad():
             for part in packs(examples, budget=place.pack_tokens):
-                pack = build_pack([e.row for e in part])
-                found = taken(token_logits(model, pack), pack.targets).cpu()
+                pack, chosen = build_pack([e.row for e in part]), selection(part)
+                found = taken(token_logits(model, pack, select=chosen), pack.targets[chosen]).cpu()
                 for example, piece in zip(part, found.split([e.trained_tokens for e in part]), strict=True):
                     self.known[example.id][name] = piece
 
@@ -126,21 +126,21 @@ class RewardKl(Fresh):
         return sum(loss for loss, _ in shares), sums
 
     def _drawn(self, model: nn.Module, examples: Sequence[Example], units: int) -> Part:
-        pack = build_pack([e.row for e in examples])
-        logits = token_logits(model, pack)
-        owner = pack.token_response.to(logits.device)
-        logprobs = taken(logits, pack.targets)
+        pack, chosen = build_pack([e.row for e in examples]), selection(examples)
+        logits, targets = token_logits(model, pack, select=chosen), pack.targets[chosen]
+        owner = pack.token_response[chosen].to(logits.device)
+        logprobs = taken(logits, targets)
         divergence = torch.zeros_like(logprobs)
         if self.beta:
             with torch.no_grad():
-                theirs = token_logits(self.frozen, pack)
+                theirs = token_logits(self.frozen, pack, select=chosen)
             divergence = top_k_kl(logits, theirs, k=self.top_k)
         tokens = self._sampled(logprobs, owner, examples)
         how = {"units": units, "beta": self.beta, "through_kl": self.through_kl, "over": self.over}
         clip = Clip(low=self.clip_low, high=self.clip_high)
         advantages = self._advantages(examples, owner.device)
         loss, sums = reward_kl_loss(tokens, advantages, divergence, clip=clip, **how)
-        reference = taken(theirs, pack.targets) if self.beta else None
+        reference = taken(theirs, targets) if self.beta else None
         told = {**sums, **self._told(tokens, reference, examples)}
         return loss, {name: value.double() for name, value in told.items()}
 

@@ -1,0 +1,37 @@
+"""What an answer is worth. Comes in: prompts and answers. Goes out: one `Reward` an answer.
+
+A reward that nobody gave is *missing*: it has a reason, it is counted, and it is never 0.
+
+reward     the noun, and who gives it
+limits     how long it may take
+verdicts   checkers, judges, reward models
+function   a Python function of one's own
+sums       weighted sums
+routes     one reward for each kind of task
+"""
+
+from burnish.train.on_policy.rewards.function import FunctionReward
+from burnish.train.on_policy.rewards.limits import SECONDS, Timed, check_seconds, timed
+from burnish.train.on_policy.rewards.reward import NO_STEP, Reward, Rewarder, line_ends, of_steps
+from burnish.train.on_policy.rewards.routes import RoutedReward
+from burnish.train.on_policy.rewards.sums import WeightedReward, distinct, standardised
+from burnish.train.on_policy.rewards.verdicts import CheckerReward, JudgeReward
+
+__all__ = [
+    "NO_STEP",
+    "SECONDS",
+    "CheckerReward",
+    "FunctionReward",
+    "JudgeReward",
+    "Reward",
+    "Rewarder",
+    "RoutedReward",
+    "Timed",
+    "WeightedReward",
+    "check_seconds",
+    "distinct",
+    "line_ends",
+    "of_steps",
+    "standardised",
+    "timed",
+]
