@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -104,6 +105,9 @@ def test_what_a_tool_puts_out_is_read_and_not_trained(base, tmp_path, scripted):
         assert [m.content for m in plain.messages] == ["3"] and all(group.drawn[1])
         marks = group.drawn[0]
         assert len(marks) == len(called.token_ids) and sum(marks) == len(called.logprobs)
+        before = group.before(0).tolist()
+        assert before[0] == 0 and before[-1] == len(called.logprobs)
+        assert [b - a for a, b in pairwise(before)] == [int(mark) for mark in marks]
         between = [t for t, mark in zip(called.token_ids, marks, strict=True) if not mark]
         assert chat.tokens.text(between).split() == ["tool", "3", "assistant"]
         # the dialogue as it stands, tokenised whole, has the same ids

@@ -65,6 +65,7 @@ class ToolSampler:
         drawer: a `LocalDrawer` or `ServerSampler`.
         """
         self.drawer, self.tools = drawer, tools
+        self.style, self.room = drawer.style, drawer.room
         self.open: Callable[[], Desk] = tools.opener()
 
     def fits(self, prompt: Prompt, new_tokens: int, *, most: int | None = None) -> str:
