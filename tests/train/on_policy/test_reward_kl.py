@@ -190,7 +190,7 @@ def test_killed_is_bitwise_equal(base, tmp_path, monkeypatch):
         ({"keep": KEEP}, "--keep is for grpo-reward-kl"),
         ({"method": "grpo", "keep": KEEP}, "grpo has no setting 'through_kl'"),
         ({"keep_rows": 0}, "keep_rows is 0"),
-        ({"clip_low": 2.0}, "clip is 2.0"),
+        ({"ratio_clip": 2.0}, "ratio_clip is 2.0"),
         ({"level": "sequence"}, "has no setting 'level'"),
     ],
 )

@@ -89,7 +89,7 @@ def _reward_kl(s: RewardKlSettings) -> Fresh:
             "through_kl must be given, as the report does not say: false gives a token the credit for the divergence "
             "after it, true also draws the policy to the reference (--set through_kl=true)"
         )
-    how = {"over": s.over, "std": s.std, "clip_low": s.clip_low, "clip_high": s.clip_high}
+    how = {"over": s.over, "clip": s.ratio_clip}
     keep = {"keep_weight": s.keep_weight, "keep_rows": s.keep_rows}
     return RewardKl(top_k=s.top_k, through_kl=s.through_kl, **how, **keep, **_moves(s))
 
@@ -144,11 +144,11 @@ def _check(chosen: Asking, name: str, built: Fresh) -> None:
         raise SettingsError(
             f"gamma is {chosen.gamma}; above beta / 2 ({chosen.beta / 2:g}) the rounds converge, below not"
         )
-    if isinstance(chosen, RlooSettings) and not 0 <= chosen.ratio_clip <= 1:
+    if isinstance(chosen, RlooSettings | RewardKlSettings) and not 0 <= chosen.ratio_clip <= 1:
         raise SettingsError(f"ratio_clip is {chosen.ratio_clip}; it is how far a ratio counts from 1, from 0 to 1")
     if isinstance(chosen, RewardKlSettings):
         _check_reward_kl(chosen)
-    if isinstance(chosen, GrpoSettings | RewardKlSettings):
+    if isinstance(chosen, GrpoSettings):
         Clip(low=chosen.clip_low, high=chosen.clip_high)  # refuses what bounds nothing
     if getattr(chosen, "process", False) and chosen.level != "token":
         raise SettingsError(f"level is {chosen.level!r}; process=true has advantages of tokens: level=token")

@@ -67,9 +67,7 @@ class RewardKlSettings(Rounds):
     top_k: int = 500  # Baichuan: of the reference's likeliest tokens
     through_kl: bool | None = None  # not published, and must be given: whether the divergence has its own gradient
     over: str = "responses"  # ASSUMED: as GRPO; tokens is the mean of all
-    std: str = "population"  # ASSUMED: not stated; or sample
-    clip_low: float = 0.2  # ASSUMED: no value is published
-    clip_high: float = 0.2  # ASSUMED: no value is published
+    ratio_clip: float = 0.2  # ASSUMED: no value is published; on either side of 1
     keep_weight: float = 0.0  # ASSUMED: gamma, not published; of the divergence on the rows of --keep
     keep_rows: int = 16  # ASSUMED: such rows beside each batch
 

@@ -29,7 +29,8 @@ class RewardKl(Fresh):
     Args:
         top_k: of the reference's likeliest tokens.
         through_kl: whether the divergence has a gradient of its own; see `reward_kl_loss`. The report does not say.
-        over, std, clip_low, clip_high: as for `Grpo`.
+        over: as for `Grpo`; advantages have the population's standard deviation (ASSUMED).
+        clip: how far a ratio counts on either side of 1.
         keep: supervised rows on which the policy stays near the original model.
         keep_weight: gamma.
         keep_rows: rows of `keep` beside each batch.
@@ -38,9 +39,7 @@ class RewardKl(Fresh):
     top_k: int
     through_kl: bool
     over: str = "responses"
-    std: str = "population"
-    clip_low: float = 0.2
-    clip_high: float = 0.2
+    clip: float = 0.2
     keep: Sequence[Demonstration] = ()
     keep_weight: float = 0.0
     keep_rows: int = 0
@@ -92,7 +91,7 @@ class RewardKl(Fresh):
         self.kept_tokens = sum(e.trained_tokens for e in batch if e.id not in self.known)
 
     def advantages(self, rewards: Tensor, there: Tensor) -> Any:
-        return standardised(rewards, there, std=self.std)
+        return standardised(rewards, there)
 
     def units(self, examples: Sequence[Example]) -> int:
         drawn = [e for e in examples if e.id in self.known]
@@ -137,7 +136,7 @@ class RewardKl(Fresh):
             divergence = top_k_kl(logits, theirs, k=self.top_k)
         tokens = self._sampled(logprobs, owner, examples)
         how = {"units": units, "beta": self.beta, "through_kl": self.through_kl, "over": self.over}
-        clip = Clip(low=self.clip_low, high=self.clip_high)
+        clip = Clip(low=self.clip, high=self.clip)
         advantages = self._advantages(examples, owner.device)
         loss, sums = reward_kl_loss(tokens, advantages, divergence, clip=clip, **how)
         reference = taken(theirs, targets) if self.beta else None
