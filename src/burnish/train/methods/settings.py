@@ -31,6 +31,7 @@ class Descent:
     ema: float = 0.0  # off; the decay of an average of the weights, then the result (WARP, arXiv:2406.16768: 0.99)
     recompute: int = 0  # Baichuan (arXiv:2410.14940): layers computed again as one; less memory; 0 keeps all
     merging: str = "none"  # off; Qwen2 §4.3 (arXiv:2405.17931): dare,keep=0.01,alpha=1e-7 or ties; with --merge-base
+    sequence_parallel: int = 1  # Baichuan, arXiv:2309.14509: processes that share the tokens of a pack (torchrun)
 
 
 @dataclass(frozen=True, kw_only=True)
