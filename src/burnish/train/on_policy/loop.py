@@ -131,10 +131,6 @@ def fit_fresh(
         ModelError: not finite, or the sampler and the trainer disagree by more than `most_gap`.
         In each case the state is that before the round, or before an earlier one if updates were made in this.
     """
-    if sampler is not None and ranks().world > 1:
-        raise SettingsError(
-            f"a server draws for one training process, and {ranks().world} train; leave --sampler out, or train by one"
-        )
     how = {"method": method, "loop": loop, "exploring": exploring, "tools": tools}
     ranks().call(fit_fresh, base, prompts, **how, work=work)  # the first process asks for rewards
     rounds = _Rounds(base, prompts, **how, rewarder=rewarder, sampler=sampler, work=work)
