@@ -31,7 +31,6 @@ class Descent:
     ema: float = 0.0  # off; the decay of an average of the weights, then the result (WARP, arXiv:2406.16768: 0.99)
     recompute: int = 0  # Baichuan (arXiv:2410.14940): layers computed again as one; less memory; 0 keeps all
     merging: str = "none"  # off; Qwen2 §4.3 (arXiv:2405.17931): dare,keep=0.01,alpha=1e-7 or ties; with --merge-base
-    sequence_parallel: int = 1  # Baichuan, arXiv:2309.14509: processes that share the tokens of a pack (torchrun)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -41,6 +40,7 @@ class Optimisation(Descent):
     batch_rows: int = 128  # ASSUMED: not reported
     batch_of: str = "rows"  # or prompts: all rows of 128 prompts a batch (Self-Contrast, arXiv:2404.00604)
     length_group: int = 0  # LongAlign (arXiv:2401.18058), GLM-4: rows of like length together; 0 shuffles all
+    sequence_parallel: int = 1  # Baichuan, arXiv:2309.14509: processes that share the tokens of a pack (torchrun)
 
     def __post_init__(self) -> None:
         if not getattr(self, "beta", 1.0) > 0:
