@@ -80,7 +80,7 @@ def type_checking(tree: ast.Module) -> set[ast.stmt]:
 def test_imports_go_down(path: Path) -> None:
     tree = ast.parse(path.read_text())
     here = room(path)
-    if here in ("__init__", "__main__"):
+    if here == "__init__" or path.stem == "__main__":  # an entry stands above all of it
         return
     for target, node in imports(tree, path):
         if not target.startswith("burnish."):

@@ -154,6 +154,7 @@ def carry_out(job: _Job, folder: Path, where: dict[str, Any], *, on_change: str,
     from burnish.cli.running import play
     from burnish.cli.workers import described
     from burnish.runs import Run, choose_compute
+    from burnish.train.ranks import ranks
 
     # One process trains; it gets the machine's cores.
     compute, listener = choose_compute(**where, workers=1), Console(verbose=verbose)
@@ -162,6 +163,7 @@ def carry_out(job: _Job, folder: Path, where: dict[str, Any], *, on_change: str,
         "scale": "",
         "command": ["burnish", *sys.argv[1:]],
         "settings": described(job.settings, type(job.settings)()),
+        "processes": ranks().world,
     }
     run = Run(folder, compute=compute, on_change=on_change, listener=listener, about={**about, "simulated": []})
     return play(run, lambda: job.steps(run), listener), listener.done > 0

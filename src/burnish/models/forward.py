@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 
 from burnish.errors import ModelError
-from burnish.models.attention import packing
+from burnish.models.attention import packing, splitting
 from burnish.models.head import Head
 from burnish.models.pack import Pack
 
@@ -58,14 +58,15 @@ def device_of(model: PreTrainedModel) -> torch.device:
 
 def packed_forward(model: PreTrainedModel, pack: Pack, *, logits: bool = False) -> torch.Tensor:
     """Last hidden states [T, H] of a pack (or its logits [T, V]) through packed attention."""
-    device = device_of(model)
-    ids = pack.ids.to(device)[None]
-    inputs = {"input_ids": ids, "position_ids": pack.positions.to(device)[None]}
+    device, split = device_of(model), splitting()
+    ids, positions = (flat if split is None else split.cut(flat) for flat in (pack.ids, pack.positions))
+    ids = ids.to(device)[None]
+    inputs = {"input_ids": ids, "position_ids": positions.to(device)[None]}
     # A mask of ones keeps transformers from reading packed sequences into the positions.
     inputs |= {"attention_mask": torch.ones_like(ids), "use_cache": False}
     with packing(pack):
         out = model(**inputs).logits if logits else body(model)(**inputs).last_hidden_state
-    return out[0]
+    return out[0] if split is None else split.whole(out[0])[: pack.tokens]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

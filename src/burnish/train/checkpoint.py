@@ -72,9 +72,10 @@ class Progress:
         Raises:
             ModelError: it belongs to a training of another base.
         """
-        if self.path is None or not self.path.exists():
+        found = self.read()
+        if found is None:
             return None
-        tensors, note = read_tensors(self.path)
+        tensors, note = found
         if note["base"] != self.base.id:
             raise ModelError(
                 f"{self.path} belongs to a training that started from the weights {note['base']}, and {self.base.path} "
@@ -82,6 +83,10 @@ class Progress:
             )
         self.lines = note["metrics"]
         return tensors, note
+
+    def read(self) -> tuple[dict[str, Tensor], dict[str, Any]] | None:
+        """The tensors and the note of the last checkpoint; None where there is none."""
+        return read_tensors(self.path) if self.path is not None and self.path.exists() else None
 
     def record(self, metrics: Mapping[str, Any]) -> None:
         """Add the metrics of one optimiser step."""
@@ -107,5 +112,6 @@ class Progress:
 
 
 def finite(model: torch.nn.Module) -> str:
-    """The name of the first parameter that holds a value that is not finite; empty when all are."""
-    return next((name for name, p in model.named_parameters() if not torch.isfinite(p).all()), "")
+    """The name of the first parameter that holds, in this process, a value that is not finite; empty when all are."""
+    held = ((name, p.to_local() if hasattr(p, "to_local") else p) for name, p in model.named_parameters())
+    return next((name for name, tensor in held if not torch.isfinite(tensor).all()), "")

@@ -10,7 +10,7 @@ import json
 import math
 from collections.abc import Mapping, Sequence
 from contextlib import nullcontext
-from dataclasses import MISSING, dataclass, fields
+from dataclasses import MISSING, dataclass, field, fields
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +22,7 @@ from burnish.models import load_causal, load_reward, new_reward, prepare, save_m
 from burnish.protocols import Work
 from burnish.records import Dropped, Weights
 from burnish.runs import compute
-from burnish.train.batch import Example, packs, prompt_batches
+from burnish.train.batch import Example, prompt_batches
 from burnish.train.checkpoint import Progress, finite
 from burnish.train.objectives import HEAD_SPREAD, Method, Place
 from burnish.train.optim import Optimiser, check_schedule, learning_rate
@@ -32,6 +32,7 @@ from burnish.train.optim.average import check_decay, starting_share
 from burnish.train.optim.merge_base import OFF, base_tensors, check_merging, read_merging
 from burnish.train.optim.recompute import Recompute
 from burnish.train.prepare_chat import padding_id
+from burnish.train.ranks import Alone, ranks, weighted
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -62,6 +63,7 @@ class Loop:
         recompute: decoder layers of a group whose activations the backward pass computes again; 0 keeps them all.
         merging: online merging, as `optim.merge_base.read_merging` reads it; `none` is plain AdamW.
         merge_base: with merging, the weights that the starting ones were tuned from.
+        sequence_parallel: processes that share the tokens of a pack, of all that train.
     """
 
     lr: float
@@ -87,6 +89,7 @@ class Loop:
     recompute: int = 0
     merging: str = OFF
     merge_base: Weights | None = None
+    sequence_parallel: int = 1
 
     def __post_init__(self) -> None:
         check_schedule(schedule=self.schedule, warmup=self.warmup, lr=self.lr)
@@ -94,7 +97,7 @@ class Loop:
         check_merging(self.merging, base=self.merge_base, lora_rank=self.lora_rank)
         if self.batch_of not in ("rows", "prompts"):
             raise SettingsError(f"batch_of is {self.batch_of!r}; a batch is of rows or of prompts")
-        for name in ("epochs", "batch_rows", "pack_tokens"):
+        for name in ("epochs", "batch_rows", "pack_tokens", "sequence_parallel"):
             if getattr(self, name) < 1:
                 raise SettingsError(f"{name} is {getattr(self, name)}; it must be at least 1")
         if not (0 <= self.floor <= 1 and 0 <= self.beta2 < 1):
@@ -145,6 +148,7 @@ class Session:
     place: Place
     totals: dict[str, int]
     notices: list[str]
+    ranks: Alone = field(default_factory=Alone)
     recompute: Recompute | None = None
     step: int = 0
     updating: bool = False
@@ -192,16 +196,16 @@ class Session:
         """
         units = self.method.units(batch)
         total, sums = 0.0, {}
-        for part in packs(batch, budget=self.loop.pack_tokens):
+        for part, weight in self.ranks.packs(batch, budget=self.loop.pack_tokens):
             with self.recompute.active() if self.recompute else nullcontext():
-                loss, counted = self.method.part(self.model, part, units)
+                loss, counted = weighted(*self.method.part(self.model, part, units), weight)
             loss.backward()
             self.optimiser.gather()
             total = total + loss.detach()
             for name, value in counted.items():
                 sums[name] = sums[name] + value if name in sums else value
-        values = torch.stack([v.double() for v in (total, self.optimiser.gradient_norm(), *sums.values())]).tolist()
-        loss, norm, *rest = values
+        summed = self.ranks.total(torch.stack([v.double() for v in (total, *sums.values())]))
+        norm, loss, *rest = torch.cat([self.optimiser.gradient_norm().double()[None], summed]).tolist()
         read = dict(zip(sums, rest, strict=True))
         if not (math.isfinite(loss) and math.isfinite(norm)):
             self.optimiser.forget()
@@ -225,12 +229,20 @@ class Session:
             self.progress.save(self.step, {**self.optimiser.state(), **self.method.state()}, self.totals)
 
     def save_if_whole(self) -> None:
-        """Write a checkpoint unless an update was interrupted in its middle."""
-        if not self.updating:
+        """Write a checkpoint unless an update was interrupted in its middle.
+
+        Several processes are interrupted at several places; they go on from the last checkpoint.
+        """
+        if not self.updating and self.ranks.world == 1:
             self.save()
 
-    def publish(self, work: Work) -> Weights:
-        """Write the trained weights (adapters too, then merged) and `metrics.jsonl` into `work.folder`."""
+    def publish(self, work: Work) -> Weights | None:
+        """Write the trained weights (adapters too, then merged) and `metrics.jsonl` into `work.folder`.
+
+        None in a process that does not write.
+        """
+        if not self.ranks.whole(self.model):
+            return None
         folder, base = Path(work.folder), self.place.base
         if self.loop.lora_rank:
             save_lora(self.model, folder / FOLDER, base=base.id)
@@ -315,7 +327,7 @@ def new_optimiser(model: torch.nn.Module, loop: Loop, *, start: Weights) -> Opti
     how = {"weight_decay": loop.weight_decay, "clip": loop.clip, "beta2": loop.beta2, "ema": loop.ema}
     merging = read_merging(loop.merging, seed=loop.seed)
     base = base_tensors(loop.merge_base, start=start) if loop.merge_base is not None else None
-    return Optimiser(model, **how, merging=merging, base=base)
+    return ranks().optimiser(model, **how, merging=merging, base=base)
 
 
 def open_session(
@@ -329,6 +341,8 @@ def open_session(
     if loop.lora_rank:
         add_lora(model, rank=loop.lora_rank, alpha=loop.lora_alpha, seed=loop.seed)
     notices += [notice for notice in (prepare(model), dropout_notice(model)) if notice]
+    together = ranks()
+    together.take(model, recompute=loop.recompute, sequence=loop.sequence_parallel)
     context = getattr(model.config.get_text_config(), "max_position_embeddings", None)
     longest = min(n for n in (loop.max_length, context, 1 << 62) if n is not None)
     examples, lost = method.read(chat, rows, max_length=longest, refuse_above=loop.refuse_above)
@@ -352,10 +366,11 @@ def open_session(
         lost=lost,
         batches=_batches(method, examples, loop),
         optimiser=new_optimiser(model, loop, start=base),
-        progress=Progress(scratch, checkpoint_steps=loop.checkpoint_steps, base=base),
+        progress=together.progress(scratch, checkpoint_steps=loop.checkpoint_steps, base=base),
         place=place,
         totals={"tokens": 0, "computed_tokens": 0},
         notices=notices,
+        ranks=together,
         recompute=Recompute(model, group=loop.recompute) if loop.recompute else None,
     )
     if told := starting_share(loop.ema, len(session.batches)):

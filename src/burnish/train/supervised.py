@@ -16,6 +16,7 @@ from burnish.protocols import Work
 from burnish.records import Demonstration, Document, Preference, Weights
 from burnish.runs import Outcome
 from burnish.train.objectives import Contrast, Imitation, Method, Ranking
+from burnish.train.ranks import ranks
 from burnish.train.session import Loop, Session, open_session
 from burnish.train.tracking import Track
 
@@ -87,6 +88,7 @@ def fit(
         ModelError: the loss or the gradient is not finite (naming step and rows; the state before it is saved), or
             the trained model has not learned to stop.
     """
+    ranks().call(fit, base, rows, method=method, loop=loop, work=work)
     session = open_session(base, rows, method=method, loop=loop, work=work)
     try:
         _train(session, work, track)

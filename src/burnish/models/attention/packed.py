@@ -18,6 +18,7 @@ import torch
 import torch.nn.functional as F
 
 from burnish.models.attention.plan import Block, plan
+from burnish.models.attention.split import Split, splitting
 from burnish.models.attention.varlen import attend_runs, runs_of, serves
 from burnish.models.pack import Pack
 
@@ -53,6 +54,7 @@ class PackedMask:
 
     pack: Pack
     window: int | None
+    split: Split | None = None
 
 
 @contextmanager
@@ -200,7 +202,11 @@ def _attention(
         raise Unserved("its attention is not causal")
     if window is not None and window != attention_mask.window:
         raise Unserved(f"a layer says window {window} where its mask says {attention_mask.window}")
-    return packed_attention(query, key, value, attention_mask, scale=scale, cap=cap, dropout=dropout), None
+    options = {"scale": scale, "cap": cap, "dropout": dropout}
+    if (split := attention_mask.split) is None:
+        return packed_attention(query, key, value, attention_mask, **options), None
+    parts = (x[:, :, : attention_mask.pack.tokens] for x in split.heads(query, key, value))
+    return split.tokens(packed_attention(*parts, attention_mask, **options)), None
 
 
 def _unpacked(
@@ -248,7 +254,7 @@ def _mask(*args: Any, **kwargs: Any) -> Any:
     if ("mask", window) not in pack.plans:  # once a pack, not once a layer or a recomputation
         _check_mask(kwargs, window)
         pack.plans["mask", window] = True
-    return PackedMask(pack=pack, window=window)
+    return PackedMask(pack=pack, window=window, split=splitting())
 
 
 def register() -> None:

@@ -40,6 +40,7 @@ class Optimisation(Descent):
     batch_rows: int = 128  # ASSUMED: not reported
     batch_of: str = "rows"  # or prompts: all rows of 128 prompts a batch (Self-Contrast, arXiv:2404.00604)
     length_group: int = 0  # LongAlign (arXiv:2401.18058), GLM-4: rows of like length together; 0 shuffles all
+    sequence_parallel: int = 1  # Baichuan, arXiv:2309.14509: processes that share the tokens of a pack (torchrun)
 
     def __post_init__(self) -> None:
         if not getattr(self, "beta", 1.0) > 0:

@@ -14,10 +14,12 @@ from burnish.chat import Chat
 from burnish.errors import DataError
 from burnish.losses import PairSums, kto_loss, pair_sums, response_sums
 from burnish.models import load_causal
+from burnish.models.forward import device_of
 from burnish.records import Demonstration, Preference, Weights
-from burnish.train.batch import Example, encode_demonstration, encode_pair, epoch_order, named, packs
+from burnish.train.batch import Example, encode_demonstration, encode_pair, epoch_order, named
 from burnish.train.objectives.method import Method, Part, Place, column, formatting, stopping, trained_logprobs
 from burnish.train.objectives.rating import label_of
+from burnish.train.ranks import ranks
 from burnish.train.reference import reference_logprobs
 
 PairLoss = Callable[..., Part]
@@ -151,13 +153,13 @@ class Kto(Referenced):
         Referenced.before(self, model, [*examples, *self.strangers.values()], place)
 
     def begin(self, model: nn.Module, batch: Sequence[Example], step: int) -> None:
-        total = 0.0
+        total, together = torch.zeros((), dtype=torch.float64, device=device_of(model)), ranks()
         with torch.no_grad():
             others = [self.strangers[e.id] for e in batch if e.id in self.strangers]
-            for part in packs(others, budget=self.pack_tokens):
+            for part, weight in together.packs(others, budget=self.pack_tokens):
                 sums = response_sums(*self.compared(model, part), responses_here=len(part))
-                total = total + sums.ratio.double().sum()
-        self.z0 = torch.as_tensor(total) / max(1, len(others))
+                total = total + weight * sums.ratio.double().sum()
+        self.z0 = together.total(total) / max(1, len(others))
 
     def part(self, model: nn.Module, examples: Sequence[Example], units: int) -> Part:
         sums = response_sums(*self.compared(model, examples), responses_here=len(examples))

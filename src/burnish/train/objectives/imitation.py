@@ -12,6 +12,7 @@ from torch import nn
 from burnish.chat import Chat
 from burnish.errors import SettingsError
 from burnish.losses import sequence_sft_loss, sft_loss
+from burnish.models.attention import splitting
 from burnish.records import Demonstration
 from burnish.train.batch import Example, encode_demonstration
 from burnish.train.objectives.method import Method, Part, Place, stopping, trained_logprobs
@@ -58,6 +59,10 @@ class Imitation(Method):
         return encode_demonstration(chat, row, train_on=self.train_on)
 
     def before(self, model: nn.Module, examples: Sequence[Example], place: Place) -> None:
+        if self.noise and splitting() is not None:
+            raise SettingsError(
+                "noise is drawn over whole sequences, and processes share them; set sequence_parallel=1"
+            )
         self.stop_before = stopping(model, examples, place)
 
     def begin(self, model: nn.Module, batch: Sequence[Example], step: int) -> None:

@@ -25,7 +25,6 @@ from burnish.protocols import Work
 from burnish.records import Dropped, Prompt, Response, Sampling, Weights, dropped
 from burnish.runs import Outcome, compute
 from burnish.train.batch import MALFORMED, TOO_LONG, Example, epoch_order
-from burnish.train.checkpoint import Progress
 from burnish.train.objectives import Place
 from burnish.train.on_policy.groups import Books, Rewarded, Shown, example_of
 from burnish.train.on_policy.objectives import Fresh, OnlineDistillation
@@ -37,6 +36,7 @@ from burnish.train.on_policy.variance import Seen, VarianceFilter
 from burnish.train.optim.adapters import add_lora
 from burnish.train.optim.average import starting_share
 from burnish.train.optim.recompute import Recompute
+from burnish.train.ranks import ranks
 from burnish.train.session import Loop, Session, check_template, dropout_notice, new_optimiser, own_memory
 from burnish.train.tracking import Track
 
@@ -131,8 +131,9 @@ def fit_fresh(
         ModelError: not finite, or the sampler and the trainer disagree by more than `most_gap`.
         In each case the state is that before the round, or before an earlier one if updates were made in this.
     """
-    how = {"method": method, "loop": loop, "exploring": exploring, "rewarder": rewarder}
-    rounds = _Rounds(base, prompts, **how, sampler=sampler, tools=tools, work=work)
+    how = {"method": method, "loop": loop, "exploring": exploring, "tools": tools}
+    ranks().call(fit_fresh, base, prompts, **how, work=work)  # the first process asks for rewards
+    rounds = _Rounds(base, prompts, **how, rewarder=rewarder, sampler=sampler, work=work)
     try:
         rounds.play(track)
     except (KeyboardInterrupt, BurnishError):
@@ -165,7 +166,8 @@ class _Rounds:
         self.sampler = sampler_of(self.session, local, sampler, tools)
         self.prompts, self.lost = self._fitting(prompts)
         self.rounds = exploring.rounds or -(-loop.epochs * len(self.prompts) // exploring.prompts)
-        self.samples = Samples(self.session.place.scratch, rounds=self.rounds)
+        scratch = self.session.place.scratch if self.session.ranks.rank == 0 else None
+        self.samples = Samples(scratch, rounds=self.rounds)
         # What the schedule is over, and what the loop of updates asks for.
         self.session.batches, self.session.round_steps = [[]] * (self.rounds * exploring.updates), exploring.updates
         self.session.notices += [told for told in [starting_share(loop.ema, len(self.session.batches))] if told]
@@ -294,11 +296,15 @@ class _Rounds:
         first, prompts = self.cursor, self._next(count)
         groups = self._draw(prompts, number, first)
         answers = [response for group in groups for response in group.responses]
+        rewards = self.session.ranks.first(lambda: self._reward(prompts, answers))
+        given = iter(rewards)
+        return [Rewarded(group=group, rewards=tuple(islice(given, len(group.responses)))) for group in groups]
+
+    def _reward(self, prompts: Sequence[Prompt], answers: Sequence[Response]) -> list[Reward]:
         known = {prompt.id: prompt for prompt in prompts}
         rewards = list(self.rewarder.rewards(known, answers, work=self.work)) if answers else []
         _check_rewards(self.rewarder.name, rewards, answers)
-        given = iter(rewards)
-        return [Rewarded(group=group, rewards=tuple(islice(given, len(group.responses)))) for group in groups]
+        return rewards
 
     def _draw(self, prompts: Sequence[Prompt], number: int, first: int) -> list[Group]:
         """Answers to prompts; `first` is where they begin among all that were asked."""
@@ -309,7 +315,11 @@ class _Rounds:
             max_new_tokens=how.max_new_tokens,
             seed=self.session.loop.seed,
         )
-        return self.sampler.draw(prompts, n=how.samples, sampling=sampling, first=first, number=number)
+
+        def draw(some: Sequence[Prompt], at: int) -> list[Group]:
+            return self.sampler.draw(some, n=how.samples, sampling=sampling, first=first + at, number=number)
+
+        return self.session.ranks.each(prompts, draw)
 
 
 def _check_rewards(name: str, rewards: Sequence[Reward], answers: Sequence[Response]) -> None:
@@ -359,6 +369,8 @@ def open_fresh(
     if loop.lora_rank:
         add_lora(model, rank=loop.lora_rank, alpha=loop.lora_alpha, seed=loop.seed)
     notices += [notice for notice in (prepare(model), dropout_notice(model)) if notice]
+    together = ranks()
+    together.take(model, recompute=loop.recompute, sequence=loop.sequence_parallel)
     scratch = Path(work.scratch) if work is not None else None
     place = Place(
         base=base,
@@ -378,10 +390,11 @@ def open_fresh(
         lost=[],
         batches=[],
         optimiser=new_optimiser(model, loop, start=base),
-        progress=Progress(scratch, checkpoint_steps=loop.checkpoint_steps, base=base),
+        progress=together.progress(scratch, checkpoint_steps=loop.checkpoint_steps, base=base),
         place=place,
         totals={"tokens": 0, "computed_tokens": 0},
         notices=notices,
+        ranks=together,
         recompute=Recompute(model, group=loop.recompute) if loop.recompute else None,
     )
     return session, Sampler(model, chat, name=base.id)

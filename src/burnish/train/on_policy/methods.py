@@ -134,7 +134,8 @@ def planned_fresh(
     exploring = Exploring(**{setting: getattr(chosen, setting) for setting in there})
     exploring.check(built)
     descent = {f.name: getattr(chosen, f.name) for f in fields(Descent)}
-    loop = Loop(batch_rows=chosen.prompts, **descent, merge_base=merge_base)
+    shared = getattr(chosen, "sequence_parallel", 1)
+    loop = Loop(batch_rows=chosen.prompts, **descent, sequence_parallel=shared, merge_base=merge_base)
     return built, loop, exploring
 
 

@@ -49,6 +49,7 @@ class Rounds(Asking):
 class GrpoSettings(Rounds):
     """Group relative policy optimisation (DeepSeekMath, arXiv:2402.03300; DeepSeek-V2, arXiv:2405.04434)."""
 
+    sequence_parallel: int = 1  # Baichuan, arXiv:2309.14509: processes that share the tokens of a pack (torchrun)
     beta: float = 0.04  # DeepSeekMath §4.2
     level: str = "token"  # DeepSeekMath; sequence is DeepSeek-V2's print, sequence_mean GSPO
     over: str = "responses"  # DeepSeekMath: the mean of each answer's tokens; tokens is the mean of all
@@ -76,6 +77,7 @@ class RewardKlSettings(Rounds):
 class RlooSettings(Rounds):
     """REINFORCE against the other answers of the group (Ahmadian et al., arXiv:2402.14740)."""
 
+    sequence_parallel: int = 1  # Baichuan, arXiv:2309.14509: processes that share the tokens of a pack (torchrun)
     samples: int = 4  # the paper: 2 and 4
     beta: float = 0.05  # ASSUMED: inside the reward
     ratio_clip: float = 0.2  # ASSUMED: from the second update of a round on
@@ -97,6 +99,7 @@ class WarpSettings(RlooSettings):
 class MdlooSettings(Rounds):
     """Mirror descent with leave-one-out advantages (AFM, arXiv:2407.21075)."""
 
+    sequence_parallel: int = 1  # Baichuan, arXiv:2309.14509: processes that share the tokens of a pack (torchrun)
     samples: int = 8  # ASSUMED: undisclosed
     updates: int = 4  # ASSUMED: undisclosed
     beta: float = 0.05  # ASSUMED: undisclosed; of the divergence from the reference, inside the reward
@@ -107,6 +110,7 @@ class MdlooSettings(Rounds):
 class OnlineDpoSettings(Rounds):
     """DPO on the best and the worst of the answers just given (Qwen2, arXiv:2407.10671 §4.3)."""
 
+    sequence_parallel: int = 1  # Baichuan, arXiv:2309.14509: processes that share the tokens of a pack (torchrun)
     lr: float = 5e-7  # ASSUMED: not published
     prompts: int = 256  # ASSUMED: not published
     samples: int = 8  # ASSUMED: not published
@@ -119,6 +123,7 @@ class OnlineDpoSettings(Rounds):
 class DistilOnline(Asking):
     """Distillation from --teacher on the student's own answers (GKD, arXiv:2306.13649; Gemma 2, arXiv:2408.00118)."""
 
+    sequence_parallel: int = 1  # Baichuan, arXiv:2309.14509: processes that share the tokens of a pack (torchrun)
     lr: float = 1e-5  # ASSUMED: Gemma 2 publishes none
     prompts: int = 128  # ASSUMED: of a batch; not published
     samples: int = 1  # GKD, Algorithm 1: one answer to a prompt

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 
 import torch
 from torch import Tensor
@@ -82,9 +82,7 @@ class Optimiser:
         self.names: list[str] = []
         self.parameters: list[Tensor] = []
         self.masters: list[Tensor] = []
-        for name, parameter in model.named_parameters():
-            if not parameter.requires_grad:
-                continue
+        for name, parameter in self.held(model):
             half = parameter.dtype in (torch.bfloat16, torch.float16)
             self.names.append(name)
             self.parameters.append(parameter)
@@ -99,6 +97,10 @@ class Optimiser:
             raise SettingsError("online merging needs the base model that the starting weights were tuned from")
         self.merger = None if merging is None else Merger(self.names, self.masters, base=base or {}, how=merging)
         self.average = Average(self.masters, decay=ema) if ema else None
+
+    def held(self, model: torch.nn.Module) -> Iterator[tuple[str, Tensor]]:
+        """What is trained, by name, as this process holds it."""
+        return ((name, parameter) for name, parameter in model.named_parameters() if parameter.requires_grad)
 
     def gather(self) -> None:
         """Take over the gradients of one micro-batch; to be called after each backward pass."""

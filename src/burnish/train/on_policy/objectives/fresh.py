@@ -10,15 +10,16 @@ import torch
 from torch import Tensor, nn
 
 from burnish.chat import Chat
-from burnish.errors import ModelError
+from burnish.errors import ModelError, SettingsError
 from burnish.losses.on_policy import SampledTokens, penalised, sequence_kl
 from burnish.models import build_pack, load_causal, token_logprobs
 from burnish.records import Prompt, Weights
-from burnish.train.batch import Example, packs, trained_each
+from burnish.train.batch import Example, trained_each
 from burnish.train.objectives.method import Method, Part, Place, selection, trained_logprobs
 from burnish.train.on_policy.groups import Rewarded
 from burnish.train.on_policy.objectives.reference import Adapting, Following, MovingReference
 from burnish.train.optim import Optimiser
+from burnish.train.ranks import ranks
 from burnish.train.session import own_memory
 
 BETA = "adapted/beta"  # what it is called in a checkpoint
@@ -53,6 +54,11 @@ class Fresh(Method):
 
     def before(self, model: nn.Module, examples: Sequence[Example], place: Place) -> None:
         """Load the reference beside the policy, where the method looks at it."""
+        if self.following.mu and ranks().world > 1:
+            raise SettingsError(
+                "reference=ema:MU needs whole weights at each update, and each process holds a part; train by one "
+                "process, or set reference=every:N or fixed"
+            )
         weights = self.reference or place.base
         if self.beta and self.frozen is None:
             self.frozen = load_causal(weights, dtype=place.dtype, device=place.device).requires_grad_(False)
@@ -113,12 +119,15 @@ class Fresh(Method):
                 self._compare(example)
 
     def _measure(self, name: str, model: nn.Module, examples: Sequence[Example], place: Place) -> None:
+        together, pieces = ranks(), {}
         with torch.no_grad():
-            for part in packs(examples, budget=place.pack_tokens):
+            for part, weight in together.packs(examples, budget=place.pack_tokens):
                 found = token_logprobs(model, build_pack([e.row for e in part]), select=selection(part)).cpu()
-                pieces = found.split([e.trained_tokens for e in part])
-                for example, piece in zip(part, pieces, strict=True):
-                    self.known[example.id][name] = piece
+                if weight:
+                    each = found.split([e.trained_tokens for e in part])
+                    pieces |= {e.id: piece for e, piece in zip(part, each, strict=True)}
+        for number, piece in together.union(pieces).items():
+            self.known[number][name] = piece
 
     def _compare(self, example: Example) -> None:
         """Advantages of one group."""

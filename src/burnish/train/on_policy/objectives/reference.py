@@ -16,6 +16,7 @@ from torch import Tensor, nn
 
 from burnish.errors import ModelError, SettingsError
 from burnish.losses.on_policy import adapted_beta, moved_anchor
+from burnish.train.ranks import ranks
 
 STATE = "reference/"  # what its weights are called in a checkpoint
 
@@ -105,8 +106,9 @@ class MovingReference:
     @torch.no_grad()
     def reset(self, model: nn.Module) -> None:
         """Make it the policy."""
-        for name, parameter in model.named_parameters():
-            self.parameters[name].copy_(parameter)
+        with ranks().gathered(model):
+            for name, parameter in model.named_parameters():
+                self.parameters[name].copy_(parameter)
         self.wide = dict(self.parameters)
 
     @torch.no_grad()

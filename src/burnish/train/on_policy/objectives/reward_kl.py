@@ -10,12 +10,14 @@ import torch
 from torch import Tensor, nn
 
 from burnish.chat import Chat
+from burnish.errors import SettingsError
 from burnish.losses.on_policy import Clip, kept_close_loss, reward_kl_loss, standardised, top_k_kl
 from burnish.models import build_pack, load_causal, token_logits
 from burnish.records import Demonstration, Weights
-from burnish.train.batch import Example, encode_all, encode_demonstration, epoch_order, packs, trained_each
+from burnish.train.batch import Example, encode_all, encode_demonstration, epoch_order, trained_each
 from burnish.train.objectives.method import Part, Place, selection
 from burnish.train.on_policy.objectives.fresh import Fresh
+from burnish.train.ranks import ranks
 from burnish.train.session import own_memory
 
 
@@ -50,6 +52,11 @@ class RewardKl(Fresh):
 
     def before(self, model: nn.Module, examples: Sequence[Example], place: Place) -> None:
         """Load the reference; the original model is the same unless the reference moves."""
+        if self.keep_weight and ranks().world > 1:
+            raise SettingsError(
+                "rows to stay close on (keep_weight) are computed apart from answers, so processes would fall out of "
+                "step; train by one process, or set keep_weight=0"
+            )
         self.seed = place.seed
         Fresh.before(self, model, examples, place)
         if self.keep_weight:
@@ -104,12 +111,16 @@ class RewardKl(Fresh):
         """From rows of logits, as the update computes them, so that the first ratios are 1."""
         if name == "reference":
             return  # measured in the update
+        together, pieces = ranks(), {}
         with torch.no_grad():
-            for part in packs(examples, budget=place.pack_tokens):
+            for part, weight in together.packs(examples, budget=place.pack_tokens):
                 pack, chosen = build_pack([e.row for e in part]), selection(part)
                 found = taken(token_logits(model, pack, select=chosen), pack.targets[chosen]).cpu()
-                for example, piece in zip(part, found.split([e.trained_tokens for e in part]), strict=True):
-                    self.known[example.id][name] = piece
+                if weight:
+                    each = found.split([e.trained_tokens for e in part])
+                    pieces |= {e.id: piece for e, piece in zip(part, each, strict=True)}
+        for number, piece in together.union(pieces).items():
+            self.known[number][name] = piece
 
     def part(self, model: nn.Module, examples: Sequence[Example], units: int) -> Part:
         drawn = [e for e in examples if e.id in self.known]
