@@ -62,7 +62,7 @@ from burnish.llm.local.styles import ChatStyle
 from burnish.records import Prompt
 from burnish.runs import choose_compute
 from burnish.runs.compute import set_compute
-from burnish.train.on_policy import objective
+from burnish.train.on_policy.objectives import fresh as objective
 
 THREADS, ROWS, MEAN = 2, 600, 24
 BARS = {"round": 3.0, "sampler": 2.5, "ragged": 4.0, "shared": 1.5}

@@ -22,7 +22,8 @@ from burnish.train.batch import Example
 from burnish.train.on_policy import Reward
 from burnish.train.on_policy.groups import Books, Rewarded, example_of
 from burnish.train.on_policy.loop import open_fresh
-from burnish.train.on_policy.methods import GrpoSettings, planned_fresh
+from burnish.train.on_policy.methods import planned_fresh
+from burnish.train.on_policy.settings import GrpoSettings
 
 PROMPTS, SAMPLES, TOKENS, BETA, RATE, CLIP, PACK = 8, 8, 64, 0.04, 1e-5, 1.0, 1024
 LONGEST_PROMPT = 256

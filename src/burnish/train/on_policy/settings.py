@@ -42,6 +42,7 @@ class Rounds(Asking):
     filter_after: int = 0  # off; groups of a prompt before it may go for its rewards' variance (ChatGLM-RLHF)
     filter_variance: float = 0.0  # ASSUMED: the variance up to which it goes
     reference: str = "fixed"  # DeepSeekMath §4.1.4: every:N rounds anew; WARP (arXiv:2406.16768): ema:MU follows
+    same_engine: bool = False  # plumbing: the trainer's log-probabilities of the answers in place of the sampler's
     adapt: tuple[float, ...] = ()  # off; Ziegler (arXiv:1909.08593 §2.2): target nats of an answer, horizon in answers
 
 
