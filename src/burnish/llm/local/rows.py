@@ -20,7 +20,7 @@ class Limits:
         stop_ids: tokens that end a row; they are kept in it.
         watched: tokens after which `ended` is asked, which must be a superset of those that can complete a stop text.
         ended: tells whether the ids drawn so far end the row.
-        lengths: tokens that each row may draw, at most `max_new_tokens`; None lets all draw so many.
+        lengths: tokens that each row may draw, from 1 to `max_new_tokens`; None lets all draw so many.
     """
 
     max_new_tokens: int
