@@ -10,8 +10,7 @@ from typing import Any
 
 import torch
 
-from bench.training.fresh import PROMPTS, SAMPLES, TOKENS, Ours
-from burnish.models import matrix_rate
+from bench.training.fresh import PROMPTS, SAMPLES, TOKENS, Ours, now
 from burnish.records import Prompt
 
 # What an operator of the sampler is counted as, by the first of its names that fits.
@@ -29,10 +28,20 @@ def bandwidth(size: int = 1 << 26, times: int = 5) -> float:
     a = torch.zeros(size)
     b = torch.ones_like(a)
     a.copy_(b)
-    began = time.perf_counter()
+    began = now()
     for _ in range(times):
         a.copy_(b)
-    return times * 2 * a.nbytes / (time.perf_counter() - began)
+    return times * 2 * a.nbytes / (now() - began)
+
+
+def product_rate(size: int = 1024, times: int = 12) -> float:
+    """Floating-point operations a second of a large product, on the chosen clock."""
+    a = torch.randn(size, size)
+    a = (a @ a).clamp(-1, 1)
+    began = now()
+    for _ in range(times):
+        a = (a @ a).clamp(-1, 1)
+    return times * 2 * size**3 / (now() - began)
 
 
 def work(ours: Ours) -> dict[str, tuple[float, float]]:
@@ -60,7 +69,7 @@ def profile(ours: Ours, prompts: Sequence[Prompt], *, rounds: int) -> dict[str, 
     for number in range(rounds + 1):
         ours.round(groups[number % len(groups)])
     seconds = {name: statistics.median(values[1:]) for name, values in ours.parts.items()}
-    best, wide = matrix_rate()[0], bandwidth()
+    best, wide = product_rate(), bandwidth()
     parts = {}
     for name, took in seconds.items():
         flops, read = work(ours).get(name, (0.0, 0.0))

@@ -1,8 +1,8 @@
 """One token of every row through the layers of a Llama-like model, as plain tensor operations.
 
-What transformers' modules compute for Llama, Mistral, Qwen2 and Qwen3, in a third of the calls: queries, keys and
+What transformers' modules compute for Llama, Mistral, Qwen2 and Qwen3, in far fewer calls: queries, keys and
 values come from one product, gate and up from another, a product adds into the residual stream, and rotary angles are
-looked up in a table made once a batch. For a small model most of a step's time is calls, not arithmetic.
+looked up in a table made once a batch. For a small model much of a step's time is calls, not arithmetic.
 
     x += O attend(rotate(norm(x) [Q K V]))
     x += D (act(g) * u),   [g u] = norm(x) [G U]
