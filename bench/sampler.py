@@ -18,8 +18,9 @@ import numpy as np
 import torch
 from transformers import LlamaConfig, LlamaForCausalLM
 
-from burnish.llm.local.decode import Limits, open_decoder
+from burnish.llm.local.decode import open_decoder
 from burnish.llm.local.randomness import key, uniforms
+from burnish.llm.local.rows import Limits
 
 PROMPTS, SAMPLES, TOKENS, VOCABULARY, BAR = 64, 8, 32, 1024, 2.0
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
@@ -10,17 +12,9 @@ from transformers import AutoConfig, AutoModelForCausalLM
 from burnish import microworld
 from burnish.llm.local import attention as local_attention
 from burnish.llm.local import decode as local_decode
-from burnish.llm.local.decode import (
-    Grouped,
-    Limits,
-    Plain,
-    Recompute,
-    common_tokens,
-    draw_rows,
-    open_decoder,
-    rotary_threshold,
-)
+from burnish.llm.local.decode import Grouped, Plain, Recompute, common_tokens, open_decoder, rotary_threshold
 from burnish.llm.local.randomness import key, uniforms
+from burnish.llm.local.rows import Limits, draw_rows
 from burnish.models import load_causal, tiny_model
 
 STOPS = tuple(range(8))
@@ -53,20 +47,21 @@ def eager_logprobs(model: torch.nn.Module, prompt: list[int], drawn: list[int]) 
 
 
 LIMITS = Limits(max_new_tokens=40, temperature=1.0, stop_ids=STOPS)
+LIMITS12 = replace(LIMITS, max_new_tokens=12)
 
 
 @pytest.mark.parametrize("before", [0, 30])
 @pytest.mark.parametrize("architecture", ARCHITECTURES)
 @pytest.mark.parametrize(("dtype", "bound"), [("float64", 1e-5), ("float32", 1e-4)])
 def test_logprobs_equal_the_eager_forward(architecture: str, dtype: str, bound: float, before: int) -> None:
-    """Unequal prompts, with and without a common beginning; rows that stop early; more tokens than a block of room."""
+    """Unequal prompts, with and without a common beginning; rows that stop early."""
     decoder = open_decoder(model_of(architecture, dtype))
     assert decoder.path is Grouped and not decoder.notice
     prompts = requests(before=before)
     assert common_tokens(prompts) == before
     drawn = decoder.generate(prompts, 4, numbers(list(range(9)), 4, 40), LIMITS)
     lengths = {len(ids) for ids in drawn.token_ids}
-    assert len(lengths) > 8 and max(lengths) > local_attention.BLOCK  # rows left early, and room was made anew
+    assert len(lengths) > 8 and max(lengths) > 32  # rows left early, and stores were rebuilt
     for row, (ids, logprobs) in enumerate(zip(drawn.token_ids, drawn.logprobs, strict=True)):
         reference = eager_logprobs(decoder.model, prompts[row // 4], ids)
         assert np.abs(np.array(reference) - np.array(logprobs)).max() < bound
@@ -89,6 +84,17 @@ def test_a_row_does_not_depend_on_its_batch(architecture: str) -> None:
         assert plain.token_ids == together.token_ids[12:16]
         for mine, theirs in zip(plain.logprobs, together.logprobs[12:16], strict=True):
             assert np.allclose(mine, theirs, atol=1e-5)
+
+
+@pytest.mark.parametrize("heads", [1, 4])
+def test_one_prompt_alone_with_as_many_keys_as_queries(heads: int) -> None:
+    """Heads of their own, or one for all: layouts of queries that are views where others are copies."""
+    decoder = open_decoder(model_of("llama", num_key_value_heads=heads))
+    for prompts, samples in ((requests(1), 3), (requests(3), 1), (requests(1), 1)):
+        drawn = decoder.generate(prompts, samples, numbers(list(range(len(prompts))), samples, 12), LIMITS12)
+        for row, (ids, logprobs) in enumerate(zip(drawn.token_ids, drawn.logprobs, strict=True)):
+            reference = eager_logprobs(decoder.model, prompts[row // samples], ids)
+            assert np.abs(np.array(reference) - np.array(logprobs)).max() < 1e-5
 
 
 def test_leaving_rows_and_rebuilding_stores_change_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -132,6 +138,22 @@ def test_what_prompts_begin_with_is_found() -> None:
     assert (
         common_tokens([begin[:10], begin]) == 0 == common_tokens([[*begin, 1]]) == common_tokens([[9, *begin], begin])
     )
+
+
+@pytest.mark.parametrize("architecture", ["llama", "gemma2"])
+def test_rows_may_have_lengths_of_their_own(architecture: str) -> None:
+    """Each row is the beginning of what it would have been; on the other paths too."""
+    decoder, prompts, given = open_decoder(model_of(architecture)), requests(5), numbers(list(range(5)), 3, 24)
+    free = Limits(max_new_tokens=24, temperature=1.0, stop_ids=STOPS)
+    whole = decoder.generate(prompts, 3, given, free)
+    lengths = tuple(1 + 7 * row % 24 for row in range(15))
+    for path in (Grouped, Plain, Recompute):
+        decoder.path = path
+        drawn = decoder.generate(prompts, 3, given, replace(free, lengths=lengths))
+        assert drawn.token_ids == [ids[:length] for ids, length in zip(whole.token_ids, lengths, strict=True)]
+        ends = zip(drawn.token_ids, drawn.finish, strict=True)
+        assert all(finish == ("stop" if ids[-1] in STOPS else "length") for ids, finish in ends)
+        assert {len(ids) for ids in drawn.token_ids} >= {1, 2, 3} and "stop" in drawn.finish
 
 
 def test_greedy_is_the_argmax_of_the_eager_forward() -> None:

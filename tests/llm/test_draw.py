@@ -11,7 +11,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from burnish.errors import ModelError
-from burnish.llm.local.draw import draw
+from burnish.llm.local import draw as local_draw
+from burnish.llm.local.draw import Room, draw
 from burnish.llm.local.randomness import key, uniforms
 
 LOGITS = torch.tensor([2.0, 1.0, 0.5, -1.0, 0.0, -3.0, 1.5, -20.0])
@@ -71,10 +72,40 @@ def test_a_token_without_probability_is_never_drawn(values: list[float], extra: 
         assert (torch.softmax(logits.double(), -1).gather(1, token[:, None]) > 0).all()
 
 
+@pytest.mark.parametrize("how", [{}, {"temperature": 0.6}, {"top_p": 0.9}, {"temperature": 1.3, "top_p": 0.8}])
+@pytest.mark.parametrize("vocabulary", [5, 128, 1000])
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64, torch.bfloat16])
+def test_blocks_and_few_rows_at_a_time_change_nothing(monkeypatch, how, vocabulary, dtype) -> None:
+    """Against one cumulative sum over the whole row, written out; memory that held other draws is used again."""
+    how = {"temperature": 1.0, "top_p": 1.0, **how}
+    generator = torch.Generator().manual_seed(vocabulary)
+    logits = (4 * torch.randn(200, vocabulary, generator=generator)).to(dtype)
+    numbers = torch.rand(200, generator=generator, dtype=torch.float64)
+    numbers[:2] = torch.tensor([0.0, 1 - 2.0**-53])
+    weights = ((logits.double() - logits.double().amax(-1, keepdim=True)) / how["temperature"]).exp()
+    if how["top_p"] < 1:
+        weights = local_draw._nucleus(weights, how["top_p"])
+    until = weights.cumsum(-1)
+    expected = torch.searchsorted(until, (numbers * until[:, -1])[:, None], right=True)[:, 0].clamp(max=vocabulary - 1)
+    monkeypatch.setattr(local_draw, "CELLS", 7 * 1024)
+    room = Room()
+    draw(torch.full((3, vocabulary), 7.0), torch.rand(3, dtype=torch.float64), **how, room=room)
+    token, logprob = draw(logits, numbers, **how, room=room)
+    keep = torch.arange(200) != 1  # the largest number below 1 may meet a last token without weight in the flat form
+    assert torch.equal(token[keep], expected[keep]) and weights[1, token[1]] > 0
+    assert torch.allclose(logprob, logits.double().log_softmax(-1).gather(1, token[:, None])[:, 0], atol=1e-12)
+    greedy, _ = draw(logits, numbers, temperature=0.0, room=room)
+    assert torch.equal(greedy, logits.argmax(-1))
+
+
 def test_logits_that_are_no_numbers_are_an_error() -> None:
     for bad in (math.nan, math.inf):
         with pytest.raises(ModelError, match="not finite"):
             draw(torch.tensor([[0.0, bad, 1.0]]), torch.tensor([0.5], dtype=torch.float64), temperature=1.0)
+        rows = torch.zeros(3, 400)
+        rows[1, 390] = bad
+        with pytest.raises(ModelError, match="not finite"):
+            draw(rows, torch.full((3,), 0.999, dtype=torch.float64), temperature=0.7, top_p=0.9)
 
 
 def test_random_numbers_depend_on_seed_prompt_sample_and_position_alone() -> None:

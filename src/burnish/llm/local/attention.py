@@ -5,7 +5,7 @@ message), what a prompt's K samples share; and apart from these what each sample
 
     common keys   [1, G, C, D]        C tokens that all prompts of the batch begin with (0 when few)
     prompt keys   [G, P, L, D]        G key heads, P prompts, L longest rest of a prompt (padded on the right), D width
-    drawn keys    [G, P, W, T, D]     W = slots per prompt (K at first), T room for drawn tokens, in blocks
+    drawn keys    [G, P, W, T, D]     W = slots per prompt (K at first), T room for all tokens that may be drawn
 
 A query row attends to the common keys in one matrix product with all other rows, to its prompt's keys in one with the
 prompt's other slots, and to its own drawn keys; one softmax runs over all three. Right padding needs a mask over prompt
@@ -32,7 +32,6 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
 ATTENTION = "burnish_decode"
-BLOCK = 32  # drawn tokens for which room is made at a time
 REPACK = 0.7  # the stores are rebuilt when that leaves this share of the slots or less: a copy of all keys must pay off
 _HARMLESS = {"position_ids", "cache_position"}  # tensors that models hand on and that change nothing here
 
@@ -43,7 +42,7 @@ class Unservable(Exception):
 
 @dataclass
 class Layer:
-    """Keys and values of one layer, shapes as in the module's docstring."""
+    """Keys and values of one layer, shapes as in the module's docstring; how the model asked to attend, when read."""
 
     common_keys: torch.Tensor | None = None
     common_values: torch.Tensor | None = None
@@ -52,6 +51,8 @@ class Layer:
     drawn_keys: torch.Tensor | None = None
     drawn_values: torch.Tensor | None = None
     window: int | None = None
+    softcap: float | None = None
+    scaling: float = 1.0
 
 
 @dataclass
@@ -104,18 +105,15 @@ class KeyValues:
     # Drawing
 
     def store_drawn(self, index: int, keys: torch.Tensor, values: torch.Tensor) -> None:
-        """Keep one token's keys and values of every row; [R, G, 1, D]."""
+        """Keep one token's keys and values of every row; [R, G, D]."""
         layer = self.layers[index]
-        if layer.drawn_keys is None or self.step >= layer.drawn_keys.shape[3]:
-            layer.drawn_keys = self._make_room(layer.drawn_keys, keys)
-            layer.drawn_values = self._make_room(layer.drawn_values, values)
-        layer.drawn_keys[:, :, :, self.step] = self.to_slots(keys[:, :, 0]).permute(2, 0, 1, 3)
-        layer.drawn_values[:, :, :, self.step] = self.to_slots(values[:, :, 0]).permute(2, 0, 1, 3)
-
-    def _make_room(self, drawn: torch.Tensor | None, rows: torch.Tensor) -> torch.Tensor:
-        block = min(BLOCK, self.budget - self.step)
-        fresh = rows.new_zeros(rows.shape[1], self.prompts, self.width, block, rows.shape[3])
-        return fresh if drawn is None else torch.cat([drawn, fresh], dim=3)
+        if layer.drawn_keys is None:
+            # All the room at once: on a CPU, memory that is never written to costs nothing.
+            shape = (keys.shape[1], self.prompts, self.width, self.budget)
+            layer.drawn_keys = keys.new_empty(*shape, keys.shape[2])
+            layer.drawn_values = values.new_empty(*shape, values.shape[2])
+        layer.drawn_keys[:, :, :, self.step] = self.to_slots(keys).permute(2, 0, 1, 3)
+        layer.drawn_values[:, :, :, self.step] = self.to_slots(values).permute(2, 0, 1, 3)
 
     def to_slots(self, rows: torch.Tensor) -> torch.Tensor:
         """[R, ...] -> [P, W, ...]."""
@@ -163,13 +161,16 @@ class KeyValues:
         else:
             self._place(inverse * width + place, len(kept), width)
 
-    @staticmethod
-    def _pick(drawn: torch.Tensor, kept: torch.Tensor, source: torch.Tensor) -> torch.Tensor:
+    def _pick(self, drawn: torch.Tensor, kept: torch.Tensor, source: torch.Tensor) -> torch.Tensor:
         """[G, P, W, T, D] -> [G, P', W', T, D], each kept prompt with its slots `source` [P', W']."""
-        heads, prompts, width, *size = drawn.shape
+        heads, prompts, width, budget, size = drawn.shape
         head = torch.arange(heads, device=kept.device)[:, None, None] * prompts * width
-        number = (head + kept[:, None] * width + source).flatten()
-        return drawn.flatten(0, 2).index_select(0, number).view(heads, *source.shape, *size)
+        number, used = (head + kept[:, None] * width + source).flatten(), self.step + 1
+        fresh = drawn.new_empty(heads, *source.shape, budget, size)
+        fresh[:, :, :, :used] = (
+            drawn.view(-1, budget, size)[:, :used].index_select(0, number).view(heads, *source.shape, used, size)
+        )
+        return fresh
 
     def begin_step(self, step: int) -> None:
         """Tell which token comes next; window masks depend on it."""
@@ -208,8 +209,10 @@ class GroupedCache(Cache):
     def update(
         self, key_states: torch.Tensor, value_states: torch.Tensor, layer_idx: int, *args: Any, **kwargs: Any
     ) -> tuple[torch.Tensor, torch.Tensor]:
-        store = self.state.store_drawn if self.state.reading is None else self.state.store_prompts
-        store(layer_idx, key_states, value_states)
+        if self.state.reading is None:
+            self.state.store_drawn(layer_idx, key_states[:, :, 0], value_states[:, :, 0])
+        else:
+            self.state.store_prompts(layer_idx, key_states, value_states)
         return key_states, value_states
 
     def get_seq_length(self, layer_idx: int = 0) -> int:
@@ -262,10 +265,10 @@ def attend(
     if state is None or attention_mask is not None or dropout or strange or index not in state.layers:
         raise Unservable(f"attention with {strange or 'a mask, dropout or shared layers'}")
     layer = state.layers[index]
-    layer.window = sliding_window
     scaling = query.shape[-1] ** -0.5 if scaling is None else scaling
+    layer.window, layer.softcap, layer.scaling = sliding_window, softcap, scaling
     if state.reading is None:
-        return _draw(state, layer, query * scaling, softcap, sliding_window), None
+        return attend_drawn(state, layer, query[:, :, 0])[:, None], None
     if state.reading != "common" and state.common:
         key = torch.cat([layer.common_keys.expand(len(key), -1, -1, -1), key], dim=2)
         value = torch.cat([layer.common_values.expand(len(value), -1, -1, -1), value], dim=2)
@@ -302,38 +305,43 @@ def _read(
     return (weights @ value[:, :, None]).flatten(1, 2).transpose(1, 2)
 
 
-def _draw(
-    state: KeyValues, layer: Layer, query: torch.Tensor, softcap: float | None, window: int | None
-) -> torch.Tensor:
-    """One new token of each row, query already scaled, [R, H, 1, D]; answers [R, 1, H, D]."""
-    step = state.step
+def attend_drawn(state: KeyValues, layer: Layer, query: torch.Tensor) -> torch.Tensor:
+    """Attention of one new token of each row, whose keys and values are stored; [R, H, D], answers the same shape."""
+    step, window = state.step, layer.window
     heads, prompts, width, room, _ = layer.drawn_keys.shape
     groups, ends = query.shape[1] // heads, (state.common, state.common + state.longest)
     first = 0 if window is None else max(0, step + 1 - window)
     apart = (heads * prompts * width, groups, -1)  # own keys: a small product for each slot
-    slots = state.to_slots(query[:, :, 0]).unflatten(2, (heads, groups)).permute(2, 0, 1, 3, 4)  # [G, P, W, g, D]
-    rows = slots.reshape(heads * prompts, width * groups, -1)
+    slots = state.to_slots(query).unflatten(2, (heads, groups)).permute(2, 0, 1, 3, 4)  # [G, P, W, g, D]
+    rows = slots.contiguous().view(heads * prompts, width * groups, -1)
+    own = rows.view(apart)
     drawn = layer.drawn_keys.view(heads * prompts * width, room, -1)[:, first : step + 1]
+    shape = (heads, prompts, width * groups, -1)
     parts = [
-        torch.bmm(rows, layer.prompt_keys.flatten(0, 1).transpose(1, 2)).view(heads, prompts, width * groups, -1),
-        torch.bmm(rows.view(apart), drawn.transpose(1, 2)).view(heads, prompts, width * groups, -1),
+        _scaled(rows, layer.prompt_keys.flatten(0, 1), layer.scaling).view(shape),
+        _scaled(own, drawn, layer.scaling).view(shape),
     ]
     if state.common:
-        shared = torch.bmm(rows.view(heads, prompts * width * groups, -1), layer.common_keys[0].transpose(1, 2))
-        parts.insert(0, shared.view(heads, prompts, width * groups, -1))
-    scores = _cap(torch.cat(parts, dim=-1), softcap)
+        everyone = rows.view(heads, prompts * width * groups, -1)
+        parts.insert(0, _scaled(everyone, layer.common_keys[0], layer.scaling).view(shape))
+    scores = _cap(torch.cat(parts, dim=-1), layer.softcap)
     mask = state.prompt_mask(window, scores.dtype)
     if mask is not None:
         scores[..., mask[0] : ends[1]] += mask[1]
     weights = _softmax(scores, layer.prompt_values.dtype)  # [G, P, W * g, C + L + t]
     drawn = layer.drawn_values.view(heads * prompts * width, room, -1)[:, first : step + 1]
-    out = torch.bmm(weights[..., ends[0] : ends[1]].flatten(0, 1), layer.prompt_values.flatten(0, 1))
-    out = out.view(heads, prompts, width * groups, -1)
-    out = out + torch.bmm(weights[..., ends[1] :].reshape(apart), drawn).view_as(out)
+    out = torch.bmm(weights[..., ends[1] :].reshape(apart), drawn).view(heads * prompts, width * groups, -1)
+    out = out.baddbmm_(weights[..., ends[0] : ends[1]].flatten(0, 1), layer.prompt_values.flatten(0, 1))
     if state.common:
-        out = out + torch.bmm(weights[..., : ends[0]].flatten(1, 2), layer.common_values[0]).view_as(out)
+        out = out.view(heads, prompts * width * groups, -1)
+        out = out.baddbmm_(weights[..., : ends[0]].flatten(1, 2), layer.common_values[0])
     out = out.view(heads, prompts, width, groups, -1).permute(1, 2, 0, 3, 4)
-    return state.to_rows(out.flatten(2, 4).unflatten(2, (heads * groups, -1)))[:, None]
+    return state.to_rows(out.reshape(prompts, width, heads * groups, -1))
+
+
+def _scaled(query: torch.Tensor, keys: torch.Tensor, scaling: float) -> torch.Tensor:
+    """scaling * q k^T; [b, q, D] and [b, k, D]."""
+    return torch.baddbmm(query.new_empty(1, 1, 1), query, keys.transpose(1, 2), beta=0, alpha=scaling)
 
 
 def _cap(scores: torch.Tensor, softcap: float | None) -> torch.Tensor:

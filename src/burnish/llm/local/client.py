@@ -20,8 +20,9 @@ import torch
 from burnish.chat import load_chat, load_tokens
 from burnish.errors import ModelError, SettingsError
 from burnish.llm.local.batches import Batch, plan, size_of
-from burnish.llm.local.decode import Decoder, Limits, open_decoder
+from burnish.llm.local.decode import Decoder, open_decoder
 from burnish.llm.local.randomness import key, uniforms
+from burnish.llm.local.rows import Limits
 from burnish.llm.local.styles import STYLES, ChatStyle, CompletionStyle
 from burnish.models import dtype_named, load_causal
 from burnish.protocols import Work
@@ -40,7 +41,7 @@ from burnish.runs import compute, parallel
 
 logger = logging.getLogger(__name__)
 
-DRAWING = 1  # raise when the same request may give other tokens: it is part of the journal's key
+DRAWING = 2  # raise when the same request may give other tokens: it is part of the journal's key
 _KEPT_MODELS = 2
 _decoders: OrderedDict[tuple[str, str, str], Decoder] = OrderedDict()
 

@@ -1,6 +1,7 @@
-"""The decode loop, and the three ways a model may be stepped through it.
+"""The three ways a model may be stepped through the loop of `rows`.
 
-    Grouped     prompts read once for their K samples, prompts of any length in one batch (local_attention)
+    Grouped     prompts read once for their K samples, prompts of any length in one batch (attention); a token goes
+                through the model's own modules, or, for a form that `layers` knows, through the same sums without them
     Plain       the model's own cache; prompts of one length at a time
     Recompute   no cache: the whole row at each token; slow, and right for every causal model
 
@@ -11,9 +12,9 @@ takes the first that agrees; anything but the first comes with a notice.
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
-from typing import Any, Protocol
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 import torch
@@ -21,7 +22,8 @@ from transformers import PreTrainedModel
 
 from burnish.errors import ModelError
 from burnish.llm.local.attention import ATTENTION, GroupedCache, KeyValues, attending
-from burnish.llm.local.draw import draw
+from burnish.llm.local.layers import Layers, why_not
+from burnish.llm.local.rows import Drawn, Limits, draw_rows
 
 READ_TOKENS = 4096  # prompt tokens (padding included) of one forward: activations stay within a core's cache
 COMMON_TOKENS = 16  # prompts that begin with so many equal tokens have them read once for all
@@ -32,51 +34,14 @@ AGREEMENT = {torch.float64: 1e-5, torch.float32: 1e-3, torch.bfloat16: 0.2, torc
 _LENGTH_BOUND_ROTARY = ("dynamic", "longrope")  # their angles depend on the longest position in the batch
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Limits:
-    """How rows are drawn and when they end.
-
-    Args:
-        stop_ids: tokens that end a row; they are kept in it.
-        watched: tokens after which `ended` is asked, which must be a superset of those that can complete a stop text.
-        ended: tells whether the ids drawn so far end the row.
-    """
-
-    max_new_tokens: int
-    temperature: float
-    top_p: float = 1.0
-    stop_ids: tuple[int, ...] = ()
-    watched: frozenset[int] = frozenset()
-    ended: Callable[[Sequence[int]], bool] | None = None
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Drawn:
-    """What came of a batch, one entry per row (prompt by prompt, its samples in order)."""
-
-    token_ids: list[list[int]]
-    logprobs: list[list[float]]
-    finish: list[str]
-
-
-class Path(Protocol):
-    """One way to step a model."""
-
-    def start(self, prompts: Sequence[Sequence[int]], samples: int, budget: int) -> torch.Tensor:
-        """Read the prompts; answers logits after each prompt's last token, [P, V]."""
-
-    def step(self, tokens: torch.Tensor) -> torch.Tensor:
-        """Append one token to each row, [R]; answers the next logits, [R, V]."""
-
-    def keep(self, alive: torch.Tensor) -> None:
-        """Let rows go; `alive` is a mask over the present rows, [R]."""
-
-
 class Grouped:
-    """See the module's docstring and `local_attention`."""
+    """See the module's docstring and `attention`."""
 
-    def __init__(self, model: PreTrainedModel) -> None:
-        self.model = model
+    def __init__(self, model: PreTrainedModel, *, bare: bool = False) -> None:
+        """Args:
+        bare: step without the model's modules, through `layers`.
+        """
+        self.model, self.bare = model, bare
         self.tail = "logits_to_keep" in inspect.signature(model.forward).parameters
 
     def start(self, prompts: Sequence[Sequence[int]], samples: int, budget: int) -> torch.Tensor:
@@ -99,6 +64,7 @@ class Grouped:
         self.state.reading = None
         self.position = common + lengths.repeat_interleave(samples)
         self.drawn = 0
+        self.layers = Layers(self.model, int(self.position.max()) + budget) if self.bare else None
         return torch.cat(logits)
 
     def _read(self, ids: torch.Tensor, last: torch.Tensor, first: int) -> torch.Tensor:
@@ -113,10 +79,13 @@ class Grouped:
 
     def step(self, tokens: torch.Tensor) -> torch.Tensor:
         self.state.begin_step(self.drawn)
-        positions = (self.position + self.drawn)[:, None]
-        with attending(self.state):
-            out = self.model(tokens[:, None], position_ids=positions, past_key_values=self.cache, use_cache=True)
+        positions = self.position + self.drawn
         self.drawn += 1
+        if self.layers is not None:
+            return self.layers.step(self.state, tokens, positions)
+        how = {"position_ids": positions[:, None], "past_key_values": self.cache, "use_cache": True}
+        with attending(self.state):
+            out = self.model(tokens[:, None], **how)
         return out.logits[:, -1]
 
     def keep(self, alive: torch.Tensor) -> None:
@@ -173,12 +142,14 @@ class Decoder:
     Args:
         attention: the implementation the model came with, which every path but the grouped one runs on.
         notice: why it is not the grouped path; empty when it is.
+        bare: whether the grouped path steps without the model's modules.
     """
 
     model: PreTrainedModel
     path: type[Grouped] | type[Plain] | type[Recompute]
     attention: str
     notice: str = ""
+    bare: bool = False
 
     @torch.inference_mode()
     def generate(self, prompts: Sequence[Sequence[int]], samples: int, uniforms: np.ndarray, limits: Limits) -> Drawn:
@@ -191,12 +162,14 @@ class Decoder:
         path = self._path_for(max(map(len, prompts)) + limits.max_new_tokens)
         self.model.set_attn_implementation(ATTENTION if path is Grouped else self.attention)
         if path is Grouped:
-            return draw_rows(Grouped(self.model), prompts, samples, uniforms, limits)
+            return draw_rows(Grouped(self.model, bare=self.bare), prompts, samples, uniforms, limits)
         rows: dict[int, tuple[list[int], list[float], str]] = {}
         for length in sorted({len(p) for p in prompts}):
             members = [i for i, p in enumerate(prompts) if len(p) == length]
             numbers = [m * samples + s for m in members for s in range(samples)]
-            drawn = draw_rows(path(self.model), [prompts[m] for m in members], samples, uniforms[numbers], limits)
+            lengths = None if limits.lengths is None else tuple(limits.lengths[number] for number in numbers)
+            mine = replace(limits, lengths=lengths)
+            drawn = draw_rows(path(self.model), [prompts[m] for m in members], samples, uniforms[numbers], mine)
             rows.update(zip(numbers, zip(drawn.token_ids, drawn.logprobs, drawn.finish, strict=True), strict=True))
         ids, logprobs, finish = (list(column) for column in zip(*(rows[r] for r in sorted(rows)), strict=True))
         return Drawn(token_ids=ids, logprobs=logprobs, finish=finish)
@@ -204,53 +177,6 @@ class Decoder:
     def _path_for(self, longest: int) -> type[Grouped] | type[Plain] | type[Recompute]:
         bound = rotary_threshold(self.model.config)
         return Recompute if bound is not None and longest > bound else self.path
-
-
-def draw_rows(
-    path: Path, prompts: Sequence[Sequence[int]], samples: int, uniforms: np.ndarray, limits: Limits
-) -> Drawn:
-    """The loop: draw a token for each living row, let the finished go, step the rest."""
-    count, most = len(prompts) * samples, limits.max_new_tokens
-    logits = path.start(prompts, samples, most).repeat_interleave(samples, 0)
-    device = logits.device
-    numbers = torch.from_numpy(uniforms).to(device)
-    stops = torch.tensor(limits.stop_ids, dtype=torch.long, device=device)
-    tokens = torch.zeros(count, most, dtype=torch.long, device=device)
-    logprobs = torch.zeros(count, most, dtype=torch.float64, device=device)
-    lengths = torch.full((count,), most, dtype=torch.long, device=device)
-    stopped = torch.zeros(count, dtype=torch.bool, device=device)
-    rows = torch.arange(count, device=device)
-    for position in range(most):
-        token, logprob = draw(logits, numbers[rows, position], temperature=limits.temperature, top_p=limits.top_p)
-        tokens[rows, position], logprobs[rows, position] = token, logprob
-        over = torch.isin(token, stops) | _ended(tokens, rows, token, position, limits)
-        if bool(over.any()):
-            gone, alive = rows[over], ~over
-            lengths[gone], stopped[gone] = position + 1, True
-            rows, token = rows[alive], token[alive]
-            if len(rows):
-                path.keep(alive)
-        if not len(rows) or position + 1 == most:
-            break
-        logits = path.step(token)
-    ends = lengths.tolist()
-    return Drawn(
-        token_ids=[row[:end] for row, end in zip(tokens.tolist(), ends, strict=True)],
-        logprobs=[row[:end] for row, end in zip(logprobs.tolist(), ends, strict=True)],
-        finish=["stop" if s else "length" for s in stopped.tolist()],
-    )
-
-
-def _ended(
-    tokens: torch.Tensor, rows: torch.Tensor, token: torch.Tensor, position: int, limits: Limits
-) -> torch.Tensor:
-    """Mask [R] of rows whose text ends here; only rows that drew a watched token are decoded."""
-    over = torch.zeros(len(rows), dtype=torch.bool)
-    if limits.ended is not None:
-        for place, drawn in enumerate(token.tolist()):
-            if drawn in limits.watched:
-                over[place] = limits.ended(tokens[rows[place], : position + 1].tolist())
-    return over.to(token.device)
 
 
 def common_tokens(prompts: Sequence[Sequence[int]]) -> int:
@@ -281,25 +207,30 @@ def open_decoder(model: PreTrainedModel) -> Decoder:
     """Probe `model` and choose its path. Its attention implementation is switched when the grouped path serves it."""
     original = model.config._attn_implementation
     reasons = []
-    for path in (Grouped, Plain):
+    bare = [True, False] if not why_not(model) else [False]
+    for path, how in [*((Grouped, {"bare": b}) for b in bare), (Plain, {})]:
         try:
             if path is Grouped:
                 model.set_attn_implementation(ATTENTION)
-            reason = _disagreement(model, path)
+            reason = _disagreement(model, path, how)
             if not reason and path is Grouped:
-                reason = _disagreement(model, path, range(1, COMMON_TOKENS + 1))
+                reason = _disagreement(model, path, how, range(1, COMMON_TOKENS + 1))
         except Exception as error:  # any failure of a path on this architecture means: not this path
             reason = f"{type(error).__name__}: {error}"
         if not reason:
             notice = f"sampled through its own cache, prompts grouped by length ({reasons[0]})" if reasons else ""
-            return Decoder(model, path, original, notice)
+            if path is Grouped and reasons:
+                notice = f"stepped through its own modules ({reasons[0]})"
+            return Decoder(model, path, original, notice, **how)
         model.set_attn_implementation(original)
         reasons.append(reason)
     return Decoder(model, Recompute, original, f"sampled without a cache, which is slow ({'; '.join(reasons)})")
 
 
 @torch.inference_mode()
-def _disagreement(model: PreTrainedModel, path: type[Grouped] | type[Plain], before: Sequence[int] = ()) -> str:
+def _disagreement(
+    model: PreTrainedModel, path: type[Grouped] | type[Plain], how: dict[str, bool], before: Sequence[int] = ()
+) -> str:
     """Empty when the path gives the eager forward's log-probabilities on prompts that begin with `before`, else why."""
     config = model.config.get_text_config()
     generator = np.random.default_rng(20240731)
@@ -307,7 +238,7 @@ def _disagreement(model: PreTrainedModel, path: type[Grouped] | type[Plain], bef
     sizes = (7, 5, 3) if path is Grouped else (5, 5, 5)
     prompts = [[*before, *generator.integers(1, top, size).tolist()] for size in sizes]
     drawn = torch.from_numpy(generator.integers(1, top, (6, 3))).to(model.device)
-    stepper, samples = path(model), 2
+    stepper, samples = path(model, **how), 2
     logits = [stepper.start(prompts, samples, 4).repeat_interleave(samples, 0), stepper.step(drawn[:, 0])]
     alive = torch.tensor([False, False, True, True, False, True], device=model.device)
     stepper.keep(alive)

@@ -56,6 +56,7 @@ class Exploring:
         refills: times that a round draws further prompts for groups that had to go.
         temperature, top_p, max_new_tokens: how answers are drawn.
         most_gap: mean difference in nats between the sampler's log-probabilities and the trainer's at which to stop.
+        same_engine: take the trainer's own log-probabilities of what was drawn for the sampler's; one more pass.
         reward_seconds: how long a reward may take before it is missing (`rewards.limits`).
         filter_after, filter_variance: which prompts are asked no more (`variance.VarianceFilter`).
     """
@@ -69,6 +70,7 @@ class Exploring:
     refills: int = 1
     top_p: float = 1.0
     most_gap: float = 0.05
+    same_engine: bool = False
     reward_seconds: float = SECONDS
     filter_after: int = 0
     filter_variance: float = 0.0
@@ -267,6 +269,7 @@ class _Rounds:
         method, session = self.session.method, self.session
         examples = [example_of(one) for one in kept]
         sampled = {e.id: _sampled(one) for e, one in zip(examples, kept, strict=True)}
+        sampled = {} if self.exploring.same_engine else sampled
         batches = _split(examples, self.exploring.updates)
         for example, one in zip(examples, kept, strict=True):
             method.noted(example, one, self.sampler.style.chat)

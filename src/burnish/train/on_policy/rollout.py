@@ -16,8 +16,9 @@ import torch
 
 from burnish.chat import Chat
 from burnish.llm.local.batches import plan, size_of
-from burnish.llm.local.decode import Decoder, Limits, open_decoder
+from burnish.llm.local.decode import Decoder, open_decoder
 from burnish.llm.local.randomness import key, uniforms
+from burnish.llm.local.rows import Limits
 from burnish.llm.local.styles import ChatStyle
 from burnish.models.attention import NAME
 from burnish.records import Prompt, Response, Sampling

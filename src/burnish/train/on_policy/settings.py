@@ -57,6 +57,7 @@ class GrpoSettings(Rounds):
     clip_low: float = 0.2  # ASSUMED: no value is published
     clip_high: float = 0.2  # ASSUMED: no value is published
     process: bool = False  # DeepSeekMath §4.1.3: true compares the rewards of steps, the lines of an answer
+    same_engine: bool = False  # plumbing: the trainer's log-probabilities of the answers in place of the sampler's
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -81,6 +82,7 @@ class RlooSettings(Rounds):
     samples: int = 4  # the paper: 2 and 4
     beta: float = 0.05  # ASSUMED: inside the reward
     ratio_clip: float = 0.2  # ASSUMED: from the second update of a round on
+    same_engine: bool = False  # plumbing: the trainer's log-probabilities of the answers in place of the sampler's
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -104,6 +106,7 @@ class MdlooSettings(Rounds):
     updates: int = 4  # ASSUMED: undisclosed
     beta: float = 0.05  # ASSUMED: undisclosed; of the divergence from the reference, inside the reward
     gamma: float = 0.1  # ASSUMED: undisclosed; of the divergence from the start of the round, above beta / 2
+    same_engine: bool = False  # plumbing: the trainer's log-probabilities of the answers in place of the sampler's
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -117,6 +120,7 @@ class OnlineDpoSettings(Rounds):
     updates: int = 2  # ASSUMED: not published; batches of 128 pairs
     beta: float = 0.1  # ASSUMED: not published; DPO's (arXiv:2305.18290)
     least_spread: float = 0.0  # ASSUMED: not published; rewards of a pair that differ by less teach nothing
+    same_engine: bool = False  # plumbing: the trainer's log-probabilities of the answers in place of the sampler's
 
 
 @dataclass(frozen=True, kw_only=True)

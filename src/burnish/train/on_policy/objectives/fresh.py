@@ -23,6 +23,16 @@ from burnish.train.ranks import ranks
 from burnish.train.session import own_memory
 
 BETA = "adapted/beta"  # what it is called in a checkpoint
+# Upper ends of the bins that differences between sampler and trainer are counted in, nats; the first holds exact zeros.
+GAP_BINS = (0.0, 1e-6, 1e-5, 1e-4, 1e-3, 1e-2, 1e-1, 1.0)
+GAP_NAMES = tuple(f"gap_{place}" for place in range(len(GAP_BINS) + 1))
+
+
+def gap_counts(gap: Tensor) -> dict[str, Tensor]:
+    """How many of the differences [N], each 0 or more, lie in each bin, under `GAP_NAMES`; the last is all above."""
+    bins = torch.tensor(GAP_BINS, dtype=gap.dtype, device=gap.device)
+    counts = torch.bincount(torch.bucketize(gap, bins), minlength=len(GAP_NAMES))
+    return dict(zip(GAP_NAMES, counts.double().unbind(), strict=True))
 
 
 @dataclass(slots=True, kw_only=True)
@@ -103,16 +113,20 @@ class Fresh(Method):
         Args:
             batches: of the updates to come. The policy is measured in the packs that it is updated in, so that the
                 ratios of the first one are 1 and not almost 1.
-            sampled: the sampler's log-probabilities by example.
+            sampled: the sampler's log-probabilities by example; of an example that is not in it, they are measured here
+                (the same engine).
             number: of the round.
         """
         every = self.following.every
         if self.moving is not None and every and number and number % every == 0:
             self.moving.reset(model)
-        self.known = {e.id: {"sampler": sampled[e.id]} for batch in batches for e in batch}
+        self.known = {e.id: {"sampler": sampled[e.id]} if e.id in sampled else {} for b in batches for e in b}
         for batch in batches:
-            if len(batches) > 1 or (self.penalises and self.beta):
+            own = [e for e in batch if e.id not in sampled]
+            if own or len(batches) > 1 or (self.penalises and self.beta):
                 self._measure("old", model, batch, place)
+            for example in own:
+                self.known[example.id]["sampler"] = self.known[example.id]["old"]
             if self.frozen is not None:
                 self._measure("reference", self.frozen, batch, place)
             for example in batch:
@@ -175,6 +189,7 @@ class Fresh(Method):
         # At the weights that drew them: what later updates of a round have changed is no disagreement.
         gap = (tokens.old.double() - self._joined("sampler", examples, here)).abs()
         told = {"sampler_gap": gap.sum(), "tokens_here": gap.new_tensor(float(gap.numel())), "logprob": here.sum()}
+        told |= gap_counts(gap)
         if reference is not None:
             each = here - reference.double()
             told["reference_gap"] = each.sum()
@@ -194,10 +209,12 @@ class Fresh(Method):
         """The loss of a pack and its sums."""
         raise NotImplementedError
 
-    def metrics(self, sums: Mapping[str, float], units: int) -> dict[str, float]:
-        """Means: of the loss's terms over answers, of divergences and log-probabilities over tokens."""
+    def metrics(self, sums: Mapping[str, float], units: int) -> dict[str, Any]:
+        """Means: of the loss's terms over answers, of divergences over tokens; and the histogram of `gap_counts`."""
         tokens = max(1.0, sums["tokens_here"])
-        told = {"sampler_gap": sums["sampler_gap"] / tokens, "entropy": -sums["logprob"] / tokens}
+        counts = [round(sums[name]) for name in GAP_NAMES]
+        told: dict[str, Any] = {"sampler_gap_bins": list(GAP_BINS), "sampler_gap_counts": counts}
+        told |= {"sampler_gap": sums["sampler_gap"] / tokens, "entropy": -sums["logprob"] / tokens}
         if "reference_gap" in sums:
             told["reference_kl"] = sums["reference_gap"] / tokens
         if "answer_gap" in sums:
