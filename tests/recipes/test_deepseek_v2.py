@@ -136,7 +136,7 @@ def test_a_smoke_run_goes_from_the_base_through_both_stages(staged: dict) -> Non
         assert counts["taken"] == counts["kept"] + lost, step.name
     print_stages(view, sys.stderr)
     page = Path(told["report"]).read_text(encoding="utf-8")
-    assert "Stage 1" in page and "Before the stages" in page and "Mean reward" in page and "Round 1" not in page
+    assert "Stage 1" in page and "Before the stages" in page and "helpful" in page and "Round 1" not in page
     assert view.about["simulated"] == ["annotator"]
 
 
