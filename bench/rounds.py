@@ -1,9 +1,11 @@
 """Do the rounds help? Three seeds of the laptop scale, and a control that chooses at random.
 
-    python bench/rounds.py [--seeds 3] [--out runs/bench-rounds] [--scale laptop] [--no-control] [--json]
+    python bench/rounds.py [--recipe llama3|deepseek_v2] [--seeds 3] [--out runs/bench-rounds] [--scale laptop]
+        [--no-control] [--json]
 
 Each seed draws its own prompts, samples and orders; the base and the families are the same. Control: the same run with
 `--set selection=random`, where rejection sampling draws one of the K samples and pruning keeps as many rows by lot.
+`--recipe deepseek_v2`: see `bench/stages.py`; each of its seeds has a control, and all of it takes about an hour.
 Runs that are there already are read, not repeated. Accuracies are greedy, held-out, in percentage points.
 """
 
@@ -18,14 +20,17 @@ from pathlib import Path
 from statistics import mean
 from typing import Any
 
-from burnish.cli.tables import print_rounds, rounds
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+
+from bench import stages
+from burnish.cli.tables import print_rounds, print_stages, rounds
 from burnish.runs import RunView
 
 
-def run(folder: Path, scale: str, seed: int, more: list[str]) -> float:
+def run(folder: Path, scale: str, seed: int, more: list[str], recipe: str = "llama3") -> float:
     """Run, or go on with, one seed; returns seconds, summed from the steps when the run was there already."""
     began = time.time()
-    command = [sys.executable, "-m", "burnish", "run", "llama3", "--scale", scale, "--seed", str(seed)]
+    command = [sys.executable, "-m", "burnish", "run", recipe, "--scale", scale, "--seed", str(seed)]
     done = subprocess.run([*command, "--out", str(folder), *more], capture_output=True, text=True)
     if done.returncode:
         raise SystemExit(f"seed {seed} failed:\n{done.stderr[-2000:]}")
@@ -90,9 +95,25 @@ def rows_of(runs: list[dict[str, Any]], control: dict[str, Any] | None, minutes:
     return out
 
 
+def staged(place: Path, asked: argparse.Namespace) -> list[dict[str, Any]]:
+    """The rows of the second recipe."""
+    folders, controls, minutes = [], [], []
+    for seed in range(asked.seeds):
+        folders.append(place / f"seed-{seed}")
+        minutes.append(run(folders[-1], asked.scale, seed, [], asked.recipe) / 60)
+        print(f"seed {seed}, {minutes[-1]:.1f} minutes", file=sys.stderr)
+        print_stages(RunView(folders[-1]), sys.stderr)
+        if not asked.no_control:
+            controls.append(place / f"control-{seed}")
+            run(controls[-1], asked.scale, seed, stages.control_settings(asked.scale), asked.recipe)
+            print_stages(RunView(controls[-1]), sys.stderr)
+    return stages.rows_of(folders, controls, minutes)
+
+
 def main() -> None:
     """Parse, run, print."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--recipe", default="llama3", choices=("llama3", "deepseek_v2"))
     parser.add_argument("--seeds", type=int, default=3)
     parser.add_argument("--scale", default="laptop")
     parser.add_argument("--out", default="runs/bench-rounds")
@@ -101,6 +122,16 @@ def main() -> None:
     asked = parser.parse_args()
     place = Path(asked.out)
     place.mkdir(parents=True, exist_ok=True)
+    rows = staged(place, asked) if asked.recipe == "deepseek_v2" else round_by_round(place, asked)
+    if asked.json:
+        print(json.dumps({"bench": "rounds", "rows": rows}))
+        return
+    for line in rows:
+        print(f"{line['name']:<28}{line['value']:>8.2f}  bar {line['bar']:>5}  {line['holds']!s:<6} {line['detail']}")
+
+
+def round_by_round(place: Path, asked: argparse.Namespace) -> list[dict[str, Any]]:
+    """The rows of the first recipe."""
     runs, minutes = [], []
     for seed in range(asked.seeds):
         folder = place / f"seed-{seed}"
@@ -114,12 +145,7 @@ def main() -> None:
         control = measure(place / "control")
         print("control: selection=random", file=sys.stderr)
         print_rounds(RunView(place / "control"), sys.stderr)
-    rows = rows_of(runs, control, minutes)
-    if asked.json:
-        print(json.dumps({"bench": "rounds", "rows": rows}))
-        return
-    for line in rows:
-        print(f"{line['name']:<28}{line['value']:>8.1f}  bar {line['bar']:>5}  {line['holds']!s:<6} {line['detail']}")
+    return rows_of(runs, control, minutes)
 
 
 if __name__ == "__main__":

@@ -223,5 +223,5 @@ def test_explain_names_exactly_the_changed_setting(
 
 
 def test_recipes_are_listed_and_loaded_by_name() -> None:
-    assert set(RECIPES) == {"llama3"}
+    assert set(RECIPES) == {"llama3", "deepseek_v2"}
     assert load_recipe("llama3") is llama3

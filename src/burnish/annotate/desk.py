@@ -49,22 +49,29 @@ def _seeded(*key: object) -> random.Random:
     return random.Random(int(content_id(list(key)), 16))
 
 
-def choose_pair(prompt: Prompt, responses: Sequence[Response], round: int) -> tuple[Response, Response] | Dropped:
+def choose_pair(
+    prompt: Prompt, responses: Sequence[Response], round: int, *, models: int = 2
+) -> tuple[Response, Response] | Dropped:
     """One response of each of two different models, in the order to show; or the prompt, dropped with the reason.
+
+    With `models=1` two responses of one model will do where there is no second one.
 
     Which two of several models, which response of a model and which is shown first is drawn from the prompt's id and
     the round, so it depends neither on the order of the rows nor on the annotator.
     """
     if not responses:
         return dropped(prompt, "no response")
-    models = sorted({response.model for response in responses})
-    if len(models) < 2:
-        return dropped(prompt, "responses of one model only", f"model {models[0] or '(unnamed)'}")
+    names = sorted({response.model for response in responses})
+    if len(names) < 2 and (models > 1 or len(responses) < 2):
+        return dropped(prompt, "responses of one model only", f"model {names[0] or '(unnamed)'}")
     draw = _seeded("pair", prompt.id, round)
-    pair = [
-        draw.choice(sorted((r for r in responses if r.model == model), key=lambda r: r.id))
-        for model in draw.sample(models, 2)
-    ]
+    if len(names) < 2:
+        pair = draw.sample(sorted(responses, key=lambda r: r.id), 2)
+    else:
+        pair = [
+            draw.choice(sorted((r for r in responses if r.model == name), key=lambda r: r.id))
+            for name in draw.sample(names, 2)
+        ]
     if pair[0].messages == pair[1].messages:
         return dropped(prompt, "identical responses", pair[0].text[:80])
     return pair[0], pair[1]
@@ -116,9 +123,12 @@ def compare_pairs(
     annotator: Annotator,
     round: int,
     edits: bool = True,
+    models: int = 2,
     work: Work | None = None,
 ) -> Outcome:
     """One comparison for each prompt that two different models answered: judgements, ties and unscored ones included.
+
+    With `models=1` two answers of one model are compared where there is no other.
 
     With `edits` the annotator is asked for a better version of the chosen answer, too. The accounting is in prompts.
     Each comparison is journaled, so a killed step asks nobody twice, unless the annotator says that it is `instant`.
@@ -131,7 +141,7 @@ def compare_pairs(
     pairs: list[Pair] = []
     left: list[Dropped] = []
     for prompt in prompts:
-        pair = choose_pair(prompt, by_prompt[prompt.id], round)
+        pair = choose_pair(prompt, by_prompt[prompt.id], round, models=models)
         if isinstance(pair, Dropped):
             left.append(pair)
         else:

@@ -11,7 +11,7 @@ from typing import Annotated, Any
 
 import typer
 
-Recipe = Annotated[str, typer.Argument(help="Which recipe: llama3.")]
+Recipe = Annotated[str, typer.Argument(help="Which recipe: llama3, deepseek_v2.")]
 Scale = Annotated[str, typer.Option(help="smoke (under a minute), laptop (minutes), paper (the report's numbers).")]
 Policy = Annotated[
     str, typer.Option(help="Base model: a folder in Hugging Face layout or a hub id. Default: the embedded one.")
@@ -34,6 +34,14 @@ JudgeSpec = Annotated[
         help="Who grades for pruning: http://host:8000/v1#model, a checker, or none. Default: as --annotator.",
     ),
 ]
+Rewards = Annotated[
+    list[str],
+    typer.Option(
+        "--reward",
+        help="For deepseek_v2: NAME=SPEC in place of a reward that it would make itself; NAME is reasoning, helpful, "
+        "safety or rules, SPEC as for burnish train grpo (math, a reward model folder, file.py:function, ...).",
+    ),
+]
 Tokens = Annotated[int, typer.Option(help="Stop asking servers after so many tokens; 0 is no limit.")]
 Money = Annotated[float, typer.Option(help="The same in US dollars.")]
 Out = Annotated[str, typer.Option(help="Run folder. Default: runs/RECIPE-SCALE. The same command again goes on.")]
@@ -52,6 +60,7 @@ def run(
     heldout: Heldout = "",
     annotator: AnnotatorSpec = "",
     judge: JudgeSpec = "",
+    reward: Rewards = [],  # noqa: B006
     budget_tokens: Tokens = 0,
     budget_money: Money = 0.0,
     out: Out = "",
@@ -75,7 +84,7 @@ def run(
     from burnish.cli import workers as people
     from burnish.cli.console import Console
     from burnish.errors import SettingsError
-    from burnish.recipes import SCALES, load_recipe
+    from burnish.recipes import SCALES, STAGED, load_recipe
     from burnish.runs import Run, choose_compute, nearest, override
 
     module = load_recipe(recipe)
@@ -84,7 +93,8 @@ def run(
     extra = [*([f"chat={chat}"] if chat else []), *([f"seed={seed}"] if seed else [])]
     settings = override(module.scale(scale), [*set_, *extra])
     check_counts(settings)
-    asked = people.Asked(policy, prompts, heldout, annotator, judge, limits=(budget_tokens, budget_money))
+    limits = (budget_tokens, budget_money)
+    asked = people.Asked(policy, prompts, heldout, annotator, judge, tuple(reward), limits=limits)
     folder = Path(out or f"runs/{recipe}-{scale}")
     if dry_run:
         print_plan(module, settings, asked, folder)
@@ -93,12 +103,10 @@ def run(
     listener = Console(verbose=verbose)
     chosen = people.assemble(module, asked, settings)
     about = {
-        "recipe": recipe,
-        "scale": scale,
-        "command": ["burnish", *sys.argv[1:]],
-        "settings": people.described(settings, module.scale("paper")),
+        "recipe": recipe, "scale": scale, "rounds": "stage" if recipe in STAGED else "round",
+        "command": ["burnish", *sys.argv[1:]], "settings": people.described(settings, module.scale("paper")),
         "simulated": chosen.simulated,
-    }
+    }  # fmt: skip
     chosen.look(unless=folder / "final")
     opened = Run(folder, compute=compute, on_change=on_change, listener=listener, about=about)
     final = play(opened, lambda: module.recipe(opened, settings, chosen.workers), listener)
@@ -106,11 +114,11 @@ def run(
 
 
 def check_counts(settings: Any) -> None:
-    """Raise `SettingsError` for a count that cannot be: every whole number but the seed is at least 1, `warm` 0."""
+    """Raise `SettingsError` for a count that cannot be: every whole number but the seed is at least 1, a few are 0."""
     from burnish.errors import SettingsError
 
     for name, value in vars(settings).items():
-        least = {"warm": 0}.get(name, 1)
+        least = 0 if name in ("warm", "reasoning_rounds", "preference_rounds") else 1
         if type(value) is int and name != "seed" and value < least:
             raise SettingsError(f"--set {name}={value}: {name} must be at least {least}")
 
@@ -135,7 +143,8 @@ def play(run: Any, steps: Callable[[], Any], listener: Any) -> Path:
 def finish(folder: Path, final: Path, recipe: str, as_json: bool) -> None:
     """Write the report; print the table (or the JSON object), the report's path and the line that chats."""
     from burnish.cli.servers.lost import told_lost
-    from burnish.cli.tables import print_rounds
+    from burnish.cli.tables import print_rounds, print_stages
+    from burnish.recipes import STAGED
     from burnish.report import write_report
     from burnish.runs import RunView
 
@@ -143,7 +152,7 @@ def finish(folder: Path, final: Path, recipe: str, as_json: bool) -> None:
     page = folder / "report.html"
     write_report(folder, page)
     to = sys.stderr if as_json else sys.stdout
-    print_rounds(view, to)
+    (print_stages if recipe in STAGED else print_rounds)(view, to)
     for step in view.steps:
         if "skipped" in step.note:
             print(f"{step.name}: {step.note['skipped']}", file=to)

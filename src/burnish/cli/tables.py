@@ -1,10 +1,13 @@
-"""The table a run ends with: the base, then each round."""
+"""The table a run ends with: the base, then each round or stage."""
 
 from __future__ import annotations
 
 from typing import Any, TextIO
 
+from burnish.recipes import load_recipe
 from burnish.runs import RunView
+
+FEW = 3  # abilities that are told one by one
 
 
 def _percent(value: float | None) -> str:
@@ -54,3 +57,57 @@ def print_rounds(view: RunView, to: TextIO) -> None:
     for row in rounds(view):
         cells = "".join(f"{_percent(row.get(key)):>11}" for _, key in columns)
         print(f"{row['stage']:<10}{cells}  {row.get('promoted') or ''}".rstrip(), file=to)
+
+
+def stages(view: RunView) -> list[dict[str, Any]]:
+    """A recipe in stages: one record each of the base, SFT and every stage.
+
+    `all` and the recipe's groups of abilities (`other`: those in none) are held-out accuracies as shares, groups as
+    means over their abilities; `gain` is what `reward-gain` found by part, `tax` what `tax` found.
+    """
+    module = load_recipe(view.about["recipe"])
+    have = [s for s in view.steps if "skipped" not in s.note]
+    starts = [s for s in have if "-start-" in s.name and s.note["metrics"].get("accuracy") is not None]
+    scored = [("base", max(starts, key=lambda s: s.note["metrics"]["accuracy"]))] if starts else []
+    scored += [("SFT", s) for s in have if s.name.endswith("-scores-sft")]
+    scored += [(f"stage {s.name.split('/')[0][1:]}", s) for s in have if s.name.endswith("-scores-grpo")]
+    table = []
+    for name, step in scored:
+        row: dict[str, Any] = {"stage": name, "all": step.note["metrics"].get("accuracy")}
+        values = step.note["metrics"].get("by_ability") or {}
+        home = {ability: g for g, members in module.GROUPS.items() for ability in members}
+        for group in (*module.GROUPS, "other"):
+            found = [value for ability, value in values.items() if home.get(ability, "other") == group]
+            row[group] = sum(found) / len(found) if found else None
+        inside = [s for s in have if "/" in s.name and s.name.split("/")[0] == step.name.split("/")[0]]
+        for key, end in (("gain", "-reward-gain"), ("tax", "-tax")):
+            row[key] = next((s.note["metrics"] for s in inside if s.name.endswith(end)), None)
+        table.append(row)
+    return table
+
+
+def print_stages(view: RunView, to: TextIO) -> None:
+    """Percent; below, what each stage's rewards gained on held-out prompts, and what it cost elsewhere."""
+    table = stages(view)
+    columns = [key for key in (table[0] if table else {}) if key not in ("stage", "gain", "tax")]
+    print(" " * 10 + "".join(f"{name:>10}" for name in columns), file=to)
+    for row in table:
+        print(f"{row['stage']:<10}" + "".join(f"{_percent(row[key]):>10}" for key in columns), file=to)
+    for row in table:
+        parts = row["gain"] or {}
+        many = sum(part.startswith("right ") for part in parts) > FEW
+        for part, told in parts.items():
+            if told["gain"] is None or (many and part.startswith("right ")):
+                continue
+            inside = "" if told["low"] is None else f" ({told['low']:+.3f} to {told['high']:+.3f})"
+            name = f"answers {part}" if part.split()[0] == "right" else f"reward {part}"
+            print(f"{row['stage']}: {name} {told['before']:.3f} -> {told['after']:.3f}, {told['gain']:+.3f}{inside}",
+                  file=to)  # fmt: skip
+        tax = row["tax"]
+        if tax and tax["change"] is not None:
+            bound = f"{'within' if tax['within'] else 'ABOVE'} the {100 * tax['tolerance']:g} points allowed"
+            print(f"{row['stage']}: the other abilities changed by {100 * tax['change']:+.1f} points, {bound}", file=to)
+    done = {row["stage"] for row in table}
+    for number in sorted({s.name.split("/")[0] for s in view.steps if "/" in s.name}):
+        if f"stage {number[1:]}" not in done:
+            print(f"stage {number[1:]} trained nothing: it had no prompts, or no reward model", file=to)

@@ -22,6 +22,7 @@ class Asked:
     heldout: str = ""
     annotator: str = ""
     judge: str = ""
+    rewards: tuple[str, ...] = ()  # NAME=SPEC, of a recipe that takes rewards
     limits: tuple[int, float] = (0, 0.0)  # tokens and US dollars that servers may cost; 0 is no limit
 
 
@@ -34,7 +35,7 @@ class Chosen:
 
     def look(self, *, unless: Path) -> None:
         """Raises WorkerError for a server that does not answer, or has not the model; a run that is done needs none."""
-        for worker in (self.workers.annotator, self.workers.judge):
+        for worker in (self.workers.annotator, getattr(self.workers, "judge", None)):
             if hasattr(worker, "asker") and not unless.exists():
                 worker.asker.look()
 
@@ -74,34 +75,43 @@ def assemble(module: Any, asked: Asked, settings: Any) -> Chosen:
         DataError: an unreadable or empty file.
     """
     from burnish import microworld
+    from burnish.cli.rewards.named import given_rewards, needs_annotator
     from burnish.verify import CHECKERS
 
-    checkers = {**CHECKERS, **microworld.checkers()}
+    checkers, taken = {**CHECKERS, **microworld.checkers()}, {field.name for field in fields(module.Workers)}
     if not asked.prompts:
-        pools = embedded_prompts(settings)
+        pools = embedded_prompts(settings, module.asks(settings))
     else:
         pools = file_prompts(asked)
-    annotator, judge, simulated = annotator_of(asked, [*pools["prompts"], *pools["heldout"]], checkers)
+    if "dev" not in taken:  # nothing to choose between
+        pools["prompts"] = [*pools.pop("dev"), *pools["prompts"]]
+    rewards = given_rewards(module, asked, pools["prompts"])
+    annotator, judge, simulated = None, None, []
+    if needs_annotator(module, asked, settings, pools["prompts"], rewards):
+        annotator, judge, simulated = annotator_of(asked, [*pools["prompts"], *pools["heldout"]], checkers)
     if asked.judge:
         judge = pruning_judge(asked, checkers)
         simulated = [role for role in simulated if role != "judge"]
-    workers = module.Workers(
-        policy=policy_weights(asked.policy),
-        annotator=annotator,
-        checkers=checkers,
-        judge=judge,
+    if asked.judge and "judge" not in taken:
+        raise SettingsError(f"{module.__name__.rpartition('.')[2]} has nothing to prune; leave out --judge")
+    given = {
+        "annotator": annotator,
+        "checkers": checkers,
+        "judge": judge,
+        "rewards": rewards,
         # Three: the base was trained on short documents, and ten examples are longer than any of them.
-        examples=() if asked.prompts else tuple(microworld.few_shot(settings.seed)[:3]),
+        "examples": () if asked.prompts else tuple(microworld.few_shot(settings.seed)[:3]),
         **pools,
-    )
-    return Chosen(workers, simulated)
+    }
+    mine = {name: value for name, value in given.items() if name in taken}
+    workers = module.Workers(policy=policy_weights(asked.policy), **mine)
+    return Chosen(workers, [role for role in simulated if role in taken])
 
 
-def embedded_prompts(settings: Any) -> dict[str, Any]:
+def embedded_prompts(settings: Any, count: int) -> dict[str, Any]:
     """The microworld's prompts: a pool to draw rounds from, some to choose by, and held-out ones nobody trains on."""
     from burnish import microworld
 
-    count = settings.warm + settings.rounds * (settings.annotated + settings.sampled)
     families = len(microworld.FAMILIES)
     dev = families * (3 if settings.annotated < 100 else 30)  # ASSUMED: enough to choose between checkpoints
     heldout = families * (6 if settings.annotated < 100 else 60)  # at least 60 items a family, except at smoke scale

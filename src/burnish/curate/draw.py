@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 from burnish.curate.mix import apportion
@@ -13,11 +14,17 @@ from burnish.runs import Outcome
 FLOOR = 0.25  # ASSUMED: weight of a solved ability against an unsolved one, so that none is forgotten
 
 
-def take_prompts(prompts: Sequence[Prompt]) -> Outcome:
-    """Take prompts into a run; a prompt that occurs twice goes on once."""
+def take_prompts(prompts: Sequence[Prompt], *, by_checker: bool = False) -> Outcome:
+    """Take prompts into a run; a prompt that occurs twice goes on once.
+
+    Args:
+        by_checker: a prompt that declares no ability gets the name of its checker as one, so that it can be routed.
+    """
     seen: set[str] = set()
     rows, lost = [], []
     for prompt in prompts:
+        if by_checker and prompt.checker and not prompt.ability:
+            prompt = replace(prompt, ability=prompt.checker, id="")
         if prompt.id in seen:
             lost.append(dropped(prompt, "duplicate"))
         else:

@@ -101,6 +101,24 @@ def grade(prompts: Sequence[Prompt], responses: Sequence[Response], checkers: Ma
     return rows
 
 
+def check_responses(
+    prompts: Sequence[Prompt], responses: Sequence[Response], *, checkers: Mapping[str, Checker]
+) -> Outcome:
+    """Step: a judgement for each response, 1 right or 0 wrong; one that cannot be told is dropped, unscored."""
+    judged = grade(prompts, responses, checkers)
+    rows = [judgement for judgement in judged if judgement.score is not None]
+    drops = [
+        dropped(response, "no verdict", judgement.unscored, unscored=True)
+        for response, judgement in zip(responses, judged, strict=True)
+        if judgement.score is None
+    ]
+    right = [judgement.score for judgement in rows if judgement.score is not None]
+    return Outcome(rows=rows, dropped=drops, taken=len(judged), metrics={"right": mean(right)})
+
+
+check_responses.noun = Judgement
+
+
 def _values(members: Sequence[Prompt], verdicts: Mapping[str, Sequence[Judgement]]) -> list[float]:
     """A value for each prompt that has a scored answer: the share of them that are right."""
     scored = [[v.score for v in verdicts.get(p.id, ()) if v.score is not None] for p in members]

@@ -10,6 +10,7 @@ log-probabilities. Called by recipes, `evaluate` and the command line. See docs/
     flow        many items through several stages at once
 """
 
+from collections.abc import Sequence
 from typing import Any
 
 from burnish.llm.sample import lost_answers, sample_responses
@@ -25,4 +26,12 @@ def __getattr__(name: str) -> Any:
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
 
 
-__all__ = ["Local", "lost_answers", "sample_responses"]
+def styles_of(weights: Any, examples: Sequence[Any] = ()) -> list[Any]:
+    """The weights as a client in each prompt style: chat, completion, and few-shot where there are examples."""
+    from burnish.llm.local import Local
+
+    found = [Local(weights=weights), Local(weights=weights, style="completion")]
+    return [*found, Local(weights=weights, style="few-shot", examples=tuple(examples))] if examples else found
+
+
+__all__ = ["Local", "lost_answers", "sample_responses", "styles_of"]

@@ -1,8 +1,9 @@
 """One readable file per lab. A diff of two recipe files is the difference between two labs.
 
-A recipe module offers `Settings`, `scale(name) -> Settings`, `recipe(run, settings, **workers) -> Weights` and
-`plan(settings) -> list of planned steps`. It is imported on use; its workers come in as arguments. Who calls: the
-command line, tests and benchmarks.
+A recipe module offers `Settings`, `scale(name) -> Settings`, `Workers`, `recipe(run, settings, workers) -> Weights`,
+`plan(settings, prompt_tokens, answer_tokens) -> list of planned steps`, `asks(settings)`, the number of prompts it
+draws, and, where it takes rewards from outside, their names in `REWARDS`. It is imported on use. Who calls: the command
+line, tests and benchmarks.
 """
 
 from __future__ import annotations
@@ -13,7 +14,11 @@ from types import ModuleType
 from burnish.errors import SettingsError
 from burnish.runs import nearest
 
-RECIPES = {"llama3": "The Llama 3 Herd of Models (arXiv 2407.21783), section 4"}
+RECIPES = {
+    "llama3": "The Llama 3 Herd of Models (arXiv 2407.21783), section 4",
+    "deepseek_v2": "DeepSeek-V2 (arXiv 2405.04434), section 4",
+}
+STAGED = ("deepseek_v2",)  # what these call a stage, others call a round
 SCALES = ("smoke", "laptop", "paper")
 
 
@@ -28,4 +33,4 @@ def load_recipe(name: str) -> ModuleType:
     return importlib.import_module(f"burnish.recipes.{name}")
 
 
-__all__ = ["RECIPES", "SCALES", "load_recipe"]
+__all__ = ["RECIPES", "SCALES", "STAGED", "load_recipe"]

@@ -134,7 +134,7 @@ def recipe(run: Run, s: Settings, w: Workers) -> Weights:
     base = w.policy if has_chat else run.step("base", train.give_chat, w.policy, format=s.chat)
     state = State(base, pool, heldout, dev)
     # §3.5: formatting tokens masked, NLL on the chosen answer; the reference is the model it starts from (ASSUMED).
-    dpo = tuning(s, "dpo", beta=s.beta, nll_weight=s.nll_weight)
+    dpo = train.tuning(s, "dpo", beta=s.beta, nll_weight=s.nll_weight)
     first_policies(run, s, w, state)
     for number in range(1, s.rounds + 1):
         with run.round(number):
@@ -142,7 +142,7 @@ def recipe(run: Run, s: Settings, w: Workers) -> Weights:
             state.measures.append(heldout_pairs(run, s, w, state, number))
             reward = reward_model(run, s, state)
             mix = supervised_data(run, s, w, state, reward, number)
-            tuned = variants(run, s, "sft", train.train_sft, (base, mix), tuning(s, "sft"))
+            tuned = variants(run, s, "sft", train.train_sft, (base, mix), train.tuning(s, "sft"))
             chosen = variants(run, s, "dpo", train.train_dpo, (tuned[-1], state.preferences[-1]), dpo)
             promote(run, s, w, state, {"sft": tuned[-1], "dpo": chosen[0], "average": chosen[-1]})
     return state.policies[0].weights
@@ -151,19 +151,14 @@ def recipe(run: Run, s: Settings, w: Workers) -> Weights:
 def first_policies(run: Run, s: Settings, w: Workers, state: State) -> None:
     """The base in the prompt style it answers best in, and the base after a short SFT on its own raw answers, which
     teaches it the chat format and nothing else. ASSUMED: the report's first round has earlier chat models."""
-    styles = [llm.Local(weights=state.base), llm.Local(weights=state.base, style="completion")]
-    if w.examples:
-        styles.append(llm.Local(weights=state.base, style="few-shot", examples=tuple(w.examples)))
-    scores = [run.step(f"start-{c.style}", evaluate.score_model, state.heldout, **grading(s, w, c)) for c in styles]
-    best = max(range(len(styles)), key=lambda i: (scores[i].metrics["accuracy"] or 0.0, -i))
+    styles = llm.styles_of(state.base, w.examples)
+    best, scores = evaluate.best_start(run, state.heldout, styles, **grading(s, w))
     prompts = draw(run, s, state, "format-prompts", s.warm, {})
-    how = {"client": styles[best], "n": 1, "sampling": drawing(s, 0, 0)}
-    answers = run.step("format-answers", llm.sample_responses, prompts, **how)
-    rows = run.step("format-rows", curate.imitate, prompts, answers, source="own answers", round=0)
-    warm = run.step("format", train.train_sft, state.base, rows, otherwise=state.base, seed=s.seed, **tuning(s, "sft"))
-    run.step("format-scores", evaluate.score_model, state.heldout, **grading(s, w, llm.Local(weights=warm)))
-    state.policies = [styles[best], llm.Local(weights=warm)]
-    state.grades = scores[best].metrics["by_ability"]
+    how = {"client": best, "sampling": drawing(s, 0, 0), "seed": s.seed, **train.tuning(s, "sft")}
+    warm = train.teach_format(run, state.base, prompts, **how)
+    run.step("format-scores", evaluate.score_model, state.heldout, client=llm.Local(weights=warm), **grading(s, w))
+    state.policies = [best, llm.Local(weights=warm)]
+    state.grades = scores.metrics["by_ability"]
 
 
 def compare(run: Run, s: Settings, w: Workers, state: State, prompts: Rows, number: int, *, prefix: str = "") -> Rows:
@@ -195,7 +190,7 @@ def heldout_pairs(run: Run, s: Settings, w: Workers, state: State, number: int) 
 def reward_model(run: Run, s: Settings, state: State) -> Weights:
     """§3.3: Bradley-Terry without margin, on all preferences so far, from the pre-trained checkpoint."""
     everything = run.step("reward-rows", curate.union, list(state.preferences))
-    reward = variants(run, s, "rm", train.train_reward, (state.base, everything), tuning(s, "reward"))[-1]
+    reward = variants(run, s, "rm", train.train_reward, (state.base, everything), train.tuning(s, "reward"))[-1]
     if reward.kind == "reward":
         run.step("rm-accuracy", judge.pair_accuracy, list(state.measures), reward=reward)
     return reward
@@ -243,9 +238,10 @@ def promote(run: Run, s: Settings, w: Workers, state: State, models: dict[str, W
     """Evaluate on held-out prompts, choose on others (dev) between the round's models and the incumbent."""
     clients = {name: llm.Local(weights=weights) for name, weights in models.items()}
     for n, c in clients.items():
-        run.step(f"scores-{n}", evaluate.score_model, state.heldout, **grading(s, w, c))
+        run.step(f"scores-{n}", evaluate.score_model, state.heldout, client=c, **grading(s, w))
     clients["incumbent"] = state.policies[0]
-    scores = {n: run.step(f"dev-{n}", evaluate.score_model, state.dev, **grading(s, w, c)) for n, c in clients.items()}
+    how = grading(s, w)
+    scores = {n: run.step(f"dev-{n}", evaluate.score_model, state.dev, client=c, **how) for n, c in clients.items()}
     order, handicap = ["average", "dpo", "sft", "incumbent"], {"average": 0.0}  # another must beat it by the margin
     ranked = sorted(order, key=lambda n: handicap.get(n, s.margin) - (scores[n].metrics["accuracy"] or 0.0))
     # The next best of this round answers beside it (§3.7); the incumbent where the round has no other weights.
@@ -263,23 +259,20 @@ def draw(run: Run, s: Settings, state: State, name: str, count: int, grades: dic
     return state.drawn[-1]
 
 
-def tuning(s: Settings, stage: str, **own: Any) -> dict[str, Any]:
-    """The settings of a training: those of its stage (`reward`, `sft`, `dpo`), and those all share."""
-    staged = {"lr": f"{stage}_lr", "epochs": f"{stage}_epochs", "batch_rows": f"{stage}_batch"}
-    shared = {"schedule": s.schedule, "warmup": s.warmup, "weight_decay": s.weight_decay, "clip": s.clip}
-    return {k: getattr(s, name) for k, name in staged.items()} | shared | {"pack_tokens": s.batch_tokens} | own
-
-
 def drawing(s: Settings, number: int, stream: int) -> Sampling:
     """How answers are drawn; each round and stream has its own random numbers."""
     seed = 1000 * s.seed + 10 * number + stream
     return Sampling(temperature=s.temperature, top_p=s.top_p, max_new_tokens=s.new_tokens, seed=seed)
 
 
-def grading(s: Settings, w: Workers, client: llm.Local) -> dict[str, Any]:
+def grading(s: Settings, w: Workers) -> dict[str, Any]:
     """Greedy answers, checked."""
-    greedy = Sampling(temperature=0.0, max_new_tokens=s.new_tokens)
-    return {"client": client, "checkers": w.checkers, "sampling": greedy}
+    return {"checkers": w.checkers, "sampling": Sampling(temperature=0.0, max_new_tokens=s.new_tokens)}
+
+
+def asks(s: Settings) -> int:
+    """How many prompts all rounds draw, at most."""
+    return s.warm + s.rounds * (s.annotated + s.sampled)
 
 
 def plan(s: Settings, prompt_tokens: int, answer_tokens: int) -> list[tuple[str, int, int, str]]:

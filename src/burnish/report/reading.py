@@ -112,11 +112,16 @@ class Evidence:
     def rounds(self) -> list[int]:
         return [number for number, _ in self.groups if number is not None]
 
+    @property
+    def word(self) -> str:
+        """What the run calls a round: `round`, or `stage`."""
+        return str(self.about.get("rounds") or "round")
+
     def title(self, number: int | None) -> str:
         """What a group of steps is called; a run without rounds has one group."""
         if number is not None:
-            return f"Round {number}"
-        return "Before the rounds" if self.rounds else "All steps"
+            return f"{self.word.capitalize()} {number}"
+        return f"Before the {self.word}s" if self.rounds else "All steps"
 
     def steps_of(self, number: int | None) -> list[StepView]:
         return next((steps for found, steps in self.groups if found == number), [])

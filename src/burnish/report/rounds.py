@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 from burnish.records import Score
 from burnish.report.charts import Figure, Mark, interval_chart
-from burnish.report.reading import Evidence, percent, points
-from burnish.report.stages import ALL, Progress, said
+from burnish.report.reading import Evidence, percent, points, short_name
+from burnish.report.stages import ALL, Progress, Stage, said
 
 MEAN, BEST = "mean of K", "best of K"
+PAIRS = "rm-accuracy"
 STRENGTH = "strength "
 
 
@@ -19,43 +22,65 @@ def _rows(evidence: Evidence, name: str, number: int | None) -> list[Score]:
     return evidence.scores.get(step.name, []) if step else []
 
 
+def _pairs(evidence: Evidence, number: int) -> list[Score]:
+    """Pair accuracies of a round; of several reward models (`rm-accuracy-NAME`), tasks begin with the name."""
+    found = _rows(evidence, PAIRS, number)
+    for step in evidence.steps_of(number):
+        name = short_name(step).removeprefix(f"{PAIRS}-")
+        if name != short_name(step):
+            found = [*found, *(replace(row, task=f"{name}: {row.task}") for row in evidence.scores.get(step.name, []))]
+    return found
+
+
 def _task(rows: Sequence[Score], task: str) -> Score | None:
     return next((row for row in rows if row.task == task), None)
 
 
 def table(evidence: Evidence, progress: Progress) -> dict[str, Any]:
-    """The headline table. One row for the base, one a round; a column a kind of stage, in order of appearance."""
-    keys = {stage.key: stage.label for stage in progress.stages if stage.round is not None}
+    """The headline table. One row for the base, one for each stage before the rounds, one a round; a column a kind of
+    stage, in order of appearance."""
+    first = [stage for stage in progress.stages if _before(stage)]
+    keys = {stage.key: stage.label for stage in progress.stages if stage.round is not None or stage in first}
     rows, kept = [], []
     if progress.base:
         cells = [said(progress.base.overall)] + [None] * (len(keys) - 1) if keys else [said(progress.base.overall)]
         rows.append({"label": "base", "pairs": None, "gain": None, "cells": cells, "base": True})
+    for stage in first:
+        cells = [said(stage.overall) if key == stage.key else None for key in keys]
+        told = {"pairs": None, "gain": _gain(evidence, None), "base": False}
+        rows.append({"label": stage.label, "cells": cells, **told})
     for number in evidence.rounds:
         scored = {stage.key: stage for stage in progress.stages if stage.round == number}
-        gains = _rows(evidence, "best-accuracy", number)
-        mean, best = _task(gains, MEAN), _task(gains, BEST)
-        gain = None
-        if mean and best and mean.value is not None and best.value is not None:
-            difference = points(best.value - mean.value)
-            gain = {
-                "value": difference,
-                "interval": f"{percent(mean.value)} → {percent(best.value)}",
-                "note": "",
-                "promoted": "",
-            }
+        gain = _gain(evidence, number)
         cells = [said(scored[key].overall) if key in scored else None for key in keys]
         goes_on = progress.promoted.get(number)
         for key, cell in zip(keys, cells, strict=True):
             if cell and goes_on is scored.get(key):
                 cell["promoted"] = "promoted"
-        pairs = said(_task(_rows(evidence, "rm-accuracy", number), ALL))
-        rows.append({"label": f"round {number}", "pairs": pairs, "gain": gain, "cells": cells, "base": False})
+        whole = [row for row in _pairs(evidence, number) if row.task.rpartition(": ")[2] == ALL]
+        pairs = said(whole[0]) if len(whole) == 1 else None  # of several reward models, the section below tells each
+        rows.append({"label": f"{evidence.word} {number}", "pairs": pairs, "gain": gain, "cells": cells, "base": False})
         if goes_on is not None and goes_on.round != number:
             who = "the base" if goes_on.round is None else goes_on.where
-            kept.append(f"Round {number} went on with {who} again.")
+            kept.append(f"{evidence.title(number)} went on with {who} again.")
     bold = any(cell and cell["promoted"] for row in rows for cell in row["cells"])
     words = {"kept": kept, "any_promoted": bold, "pairs_simulated": _simulated(evidence)}
     return {"columns": list(keys.values()), "rows": rows, "span": max(len(keys), 1), **words}
+
+
+def _before(stage: Stage) -> bool:
+    """Is it a trained stage before the rounds, such as `scores-sft`?"""
+    return stage.round is None and re.sub(r"^\d\d-", "", stage.step).startswith("scores-")
+
+
+def _gain(evidence: Evidence, number: int | None) -> dict[str, str] | None:
+    """What the best of K gains over the mean of K, as a cell."""
+    rows = _rows(evidence, "best-accuracy", number)
+    mean, best = _task(rows, MEAN), _task(rows, BEST)
+    if not (mean and best) or mean.value is None or best.value is None:
+        return None
+    told = f"{percent(mean.value)} → {percent(best.value)}"
+    return {"value": points(best.value - mean.value), "interval": told, "note": "", "promoted": ""}
 
 
 def _series(
@@ -106,12 +131,12 @@ def small_figures(evidence: Evidence) -> list[Figure]:
 
 def reward_section(evidence: Evidence) -> dict[str, Any]:
     """Held-out pair accuracy by the annotator's strength (picture) and by every other split (table)."""
-    rows = {n: _rows(evidence, "rm-accuracy", n) for n in evidence.rounds}
+    rows = {n: _pairs(evidence, n) for n in evidence.rounds}
     tasks = list(dict.fromkeys(row.task for found in rows.values() for row in found))
     strengths = sorted(task for task in tasks if task.startswith(STRENGTH))
     looks = [("s-r1", "diamond"), ("s-r2", "square"), ("s-r3", "circle"), ("s-r4", "triangle")]
     series = [
-        (f"round {n}", *looks[i % len(looks)], [_task(found, task) for task in strengths])
+        (f"{evidence.word} {n}", *looks[i % len(looks)], [_task(found, task) for task in strengths])
         for i, (n, found) in enumerate(rows.items())
     ]
     slots = [task.removeprefix(STRENGTH) for task in strengths]

@@ -12,11 +12,12 @@ from burnish.report.charts import Figure, Mark, interval_chart
 from burnish.report.reading import NARROW, Evidence, number, percent, points, round_of, short_name
 
 ALL = "all"
-STAGES = {"sft": "SFT", "dpo": "DPO", "average": "averaged", "format-scores": "format"}
-STYLES = {"sft": ("s-sft", "square"), "dpo": ("s-dpo", "triangle"), "average": ("s-average", "circle")}
+STAGES = {"sft": "SFT", "dpo": "DPO", "average": "averaged", "format-scores": "format", "grpo": "GRPO"}
+STYLES = {"sft": ("s-sft", "square"), "dpo": ("s-dpo", "triangle")}
+STYLES |= dict.fromkeys(("average", "grpo"), ("s-average", "circle"))
 BASE_STYLE = ("s-base", "diamond")
 # Scores that are not of a stage on held-out tasks: `dev-*` is what the promotion looks at.
-NOT_STAGES = re.compile(r"rm-accuracy|best-accuracy|promoted|dev-.*")
+NOT_STAGES = re.compile(r"rm-accuracy|best-accuracy|promoted|tax|dev-.*")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -173,7 +174,7 @@ def _hint(stage: Stage, row: Score, task: str) -> str:
     return f"{stage.where}, {task}: {facts['value']}{interval}, {facts['note']}"
 
 
-def progress_figure(progress: Progress) -> Figure | None:
+def progress_figure(progress: Progress, word: str = "round") -> Figure | None:
     """Base and all stages in the order of training, overall accuracy."""
     shown = [s for s in ([progress.base] if progress.base else []) + list(progress.stages) if _value(s) is not None]
     if not shown:
@@ -189,7 +190,7 @@ def progress_figure(progress: Progress) -> Figure | None:
         marks.append(Mark(slot=slot, value=row.value, **mark))
     for number_ in dict.fromkeys(stage.round for stage in shown if stage.round is not None):
         inside = [i for i, stage in enumerate(shown) if stage.round == number_]
-        bands.append((inside[0], inside[-1], f"round {number_}" if len(inside) > 1 else f"r{number_}"))
+        bands.append((inside[0], inside[-1], f"{word} {number_}" if len(inside) > 1 else f"r{number_}"))
     slots = ["" if crowded else {"averaged": "avg."}.get(stage.label, stage.label) for stage in shown]
     line = [("s-average", [(mark.slot, mark.value) for mark in marks])]
     size = (max(480.0, 50.0 + 32.0 * len(shown)), 320.0)

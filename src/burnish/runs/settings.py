@@ -41,6 +41,10 @@ def _read(text: str, kind: Any, name: str) -> Any:
             return None
         kind = next(a for a in typing.get_args(kind) if a is not type(None))
     origin = typing.get_origin(kind) or kind
+    if origin is typing.Literal:
+        if text not in typing.get_args(kind):
+            raise SettingsError(f"--set {name}={text}: {name} is one of {', '.join(typing.get_args(kind))}")
+        return text
     try:
         if origin is bool:
             return {"true": True, "1": True, "yes": True, "false": False, "0": False, "no": False}[text.lower()]
@@ -49,11 +53,19 @@ def _read(text: str, kind: Any, name: str) -> Any:
         if origin is tuple:
             inner = typing.get_args(kind)[0]
             parts = json.loads(text) if text.startswith("[") else [p for p in text.split(",") if p]
+            _check_length(parts, typing.get_args(kind), name, text)
             return tuple(_read(str(part), inner, name) for part in parts)
         return origin(json.loads(text))
+    except SettingsError:
+        raise
     except (ValueError, KeyError, TypeError) as error:
         wanted = getattr(kind, "__name__", str(kind))
         raise SettingsError(f"--set {name}={text}: {name} takes a value of type {wanted}") from error
+
+
+def _check_length(parts: list[Any], kinds: tuple[Any, ...], name: str, text: str) -> None:
+    if Ellipsis not in kinds and len(parts) != len(kinds):
+        raise SettingsError(f"--set {name}={text}: {name} takes {len(kinds)} values, and {len(parts)} are given")
 
 
 def override(settings: Settings, pairs: Iterable[str]) -> Settings:

@@ -1,6 +1,7 @@
 """Training on fresh answers: sample, reward, compare within groups, update, again.
 
 rewards     what an answer is worth: checker, judge, model, function, sums, routes; missing is not 0
+rules       a reward of plain rules
 rollout     K answers to each prompt from the model that is being trained, with the ids that were drawn
 rollouts    the same from a server, and in several turns with tools
 groups      which answers are learned from, and why others are not
@@ -26,6 +27,7 @@ from burnish.train.on_policy.rewards import (
     WeightedReward,
 )
 from burnish.train.on_policy.rollouts import Served, Tools
+from burnish.train.on_policy.rules import RuleReward
 
 __all__ = [
     "FRESH",
@@ -43,6 +45,7 @@ __all__ = [
     "Rewarder",
     "Rloo",
     "RoutedReward",
+    "RuleReward",
     "Served",
     "StepModelReward",
     "Tools",

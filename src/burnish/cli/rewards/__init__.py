@@ -1,0 +1,1 @@
+"""Rewards that a person names on the command line."""
