@@ -1,7 +1,7 @@
 """Training on fresh answers: sample, reward, compare within groups, update, again.
 
-rewards     what an answer is worth: checker, judge, model, function, sums, routes; missing is not 0
-rules       a reward of plain rules
+rewards     what an answer is worth: checker, judge, model, function, rules, sums, routes; missing is not 0
+exploring   how many rounds, prompts and answers
 rollout     K answers to each prompt from the model that is being trained, with the ids that were drawn
 rollouts    the same from a server, and in several turns with tools
 groups      which answers are learned from, and why others are not
@@ -13,7 +13,8 @@ process     rewards of reasoning steps
 methods     each by name; settings says what may be set, with sources
 """
 
-from burnish.train.on_policy.loop import Exploring, fit_fresh
+from burnish.train.on_policy.exploring import Exploring
+from burnish.train.on_policy.loop import fit_fresh
 from burnish.train.on_policy.methods import FRESH, check_keep, planned_fresh, train_fresh
 from burnish.train.on_policy.objectives import Fresh, Grpo, Mdloo, OnlineDistillation, OnlineDpo, RewardKl, Rloo
 from burnish.train.on_policy.process import StepModelReward, scores_steps
@@ -24,10 +25,10 @@ from burnish.train.on_policy.rewards import (
     Reward,
     Rewarder,
     RoutedReward,
+    RuleReward,
     WeightedReward,
 )
 from burnish.train.on_policy.rollouts import Served, Tools
-from burnish.train.on_policy.rules import RuleReward
 
 __all__ = [
     "FRESH",

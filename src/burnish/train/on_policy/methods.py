@@ -13,7 +13,8 @@ from burnish.protocols import Work
 from burnish.records import Demonstration, Prompt, Weights
 from burnish.runs import Outcome, nearest
 from burnish.train.methods.settings import Descent
-from burnish.train.on_policy.loop import Exploring, fit_fresh
+from burnish.train.on_policy.exploring import Exploring
+from burnish.train.on_policy.loop import fit_fresh
 from burnish.train.on_policy.objectives import (
     Adapting,
     Following,

@@ -6,6 +6,7 @@ reward     the noun, and who gives it
 limits     how long it may take
 verdicts   checkers, judges, reward models
 function   a Python function of one's own
+rules      plain rules, without a model or a gold answer
 sums       weighted sums
 routes     one reward for each kind of task
 """
@@ -14,6 +15,7 @@ from burnish.train.on_policy.rewards.function import FunctionReward
 from burnish.train.on_policy.rewards.limits import SECONDS, Timed, check_seconds, timed
 from burnish.train.on_policy.rewards.reward import NO_STEP, Reward, Rewarder, line_ends, of_steps
 from burnish.train.on_policy.rewards.routes import RoutedReward
+from burnish.train.on_policy.rewards.rules import RuleReward
 from burnish.train.on_policy.rewards.sums import WeightedReward, distinct, standardised
 from burnish.train.on_policy.rewards.verdicts import CheckerReward, JudgeReward
 
@@ -26,6 +28,7 @@ __all__ = [
     "Reward",
     "Rewarder",
     "RoutedReward",
+    "RuleReward",
     "Timed",
     "WeightedReward",
     "check_seconds",

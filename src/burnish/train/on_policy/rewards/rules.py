@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from burnish.errors import DataError
 from burnish.protocols import Work
 from burnish.records import Prompt, Response
-from burnish.train.on_policy.rewards import Reward
+from burnish.train.on_policy.rewards.reward import Reward
 from burnish.verify.language import is_language
 from burnish.verify.repetition import loops
 
