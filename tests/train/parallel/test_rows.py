@@ -42,6 +42,9 @@ def check(one: Path, other: Path, *, numbers: float, moved: float) -> None:
     for mine, theirs in zip(lines(one), lines(other), strict=True):
         assert mine.keys() == theirs.keys()
         for name, value in mine.items():
+            if name == "sampler_gap_counts":  # rounding, here, is what it counts; where it falls may differ
+                assert sum(theirs[name]) == sum(value) and sum(theirs[name][2:]) == sum(value[2:]) == 0
+                continue
             assert theirs[name] == pytest.approx(value, rel=numbers, abs=numbers), (name, mine["step"])
     assert apart(one, other) <= moved
     assert {p.name for p in (one / "artifact").iterdir()} == {p.name for p in (other / "artifact").iterdir()}
