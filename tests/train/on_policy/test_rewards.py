@@ -16,7 +16,6 @@ from burnish.errors import SettingsError, WorkerError
 from burnish.protocols import Verdict
 from burnish.records import Judgement, Prompt, Response
 from burnish.train.on_policy import CheckerReward, FunctionReward, JudgeReward, Reward, WeightedReward
-from burnish.train.on_policy.rewards import standardised
 from tests.train.material import said
 
 PROMPT = Prompt(messages=(said("system", "Sum."), said("user", "1 + 1")), checker="sum", reference="2", ability="sums")
@@ -159,9 +158,16 @@ def test_a_weighted_sum_is_missing_where_a_part_is():
     assert [r.value for r in found] == [-2.0, None, 2.0] and set(found[0].parts) == {"judge", "judge_2"}
 
 
-def test_standardised_rewards_have_mean_0_and_deviation_1_over_those_there():
-    values = standardised([Reward(value=v) for v in (1.0, None, 3.0, 5.0)])
-    assert values[1] is None
-    there = np.array([v for v in values if v is not None])
-    assert there.mean() == pytest.approx(0) and there.std() == pytest.approx(1)
-    assert standardised([Reward(value=2.0), Reward(value=2.0)]) == [0.0, 0.0]
+@pytest.mark.parametrize("given", [(1.0, None, 5.0), (2.0, None, 2.0)])
+def test_standardised_parts_have_mean_0_and_deviation_1_over_those_there(given: tuple[float | None, ...]) -> None:
+    @dataclass(frozen=True)
+    class Told:
+        name: str = "told"
+
+        def rewards(self, prompts: Any, responses: Any, *, work: Any = None) -> list[Reward]:
+            return [Reward(value=value, why="" if value is not None else "late") for value in given]
+
+    found = of(WeightedReward(parts=((3.0, Told()),), standardise=True))
+    there = np.array([reward.value for reward in found if reward.value is not None])
+    assert found[1].value is None and found[1].why == "told: late" and found[0].parts == {"told": given[0]}
+    assert there == pytest.approx([0.0, 0.0] if given[0] == given[2] else [-3.0, 3.0])

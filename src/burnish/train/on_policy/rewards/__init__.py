@@ -16,7 +16,7 @@ from burnish.train.on_policy.rewards.limits import SECONDS, Timed, check_seconds
 from burnish.train.on_policy.rewards.reward import NO_STEP, Reward, Rewarder, line_ends, of_steps
 from burnish.train.on_policy.rewards.routes import RoutedReward
 from burnish.train.on_policy.rewards.rules import RuleReward
-from burnish.train.on_policy.rewards.sums import WeightedReward, distinct, standardised
+from burnish.train.on_policy.rewards.sums import WeightedReward, distinct
 from burnish.train.on_policy.rewards.verdicts import CheckerReward, JudgeReward
 
 __all__ = [
@@ -35,6 +35,5 @@ __all__ = [
     "distinct",
     "line_ends",
     "of_steps",
-    "standardised",
     "timed",
 ]

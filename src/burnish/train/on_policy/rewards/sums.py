@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-import math
-import statistics
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
+import torch
+
+from burnish.losses.on_policy import combined
 from burnish.protocols import Work
 from burnish.records import Prompt, Response
 from burnish.train.on_policy.rewards.limits import timed
@@ -34,27 +35,19 @@ class WeightedReward:
         self, prompts: Mapping[str, Prompt], responses: Sequence[Response], *, work: Work | None = None
     ) -> list[Reward]:
         names = distinct([part.name for _, part in self.parts])
-        given = [part.rewards(prompts, responses, work=work) for _, part in self.parts]
-        scaled = [standardised(one) if self.standardise else [r.value for r in one] for one in given]
+        given = {n: part.rewards(prompts, responses, work=work) for n, (_, part) in zip(names, self.parts, strict=True)}
+        weights = {name: c for name, (c, _) in zip(names, self.parts, strict=True)}
+        told = {name: [reward.value for reward in one] for name, one in given.items()}
+        values = {name: torch.tensor([v or 0.0 for v in one], dtype=torch.float64) for name, one in told.items()}
+        known = {name: torch.tensor([v is not None for v in one], dtype=torch.bool) for name, one in told.items()}
+        total, there = combined(values, weights, known=known, standardise=self.standardise)
         rows = []
-        for place in range(len(responses)):
-            parts = {name: one[place].value for name, one in zip(names, given, strict=True)}
-            gone = [n for n, (c, _) in zip(names, self.parts, strict=True) if c and parts[n] is None]
-            if gone:
-                whys = {name: one[place].why or "unscored" for name, one in zip(names, given, strict=True)}
-                rows.append(Reward(value=None, why="; ".join(f"{n}: {whys[n]}" for n in gone), parts=parts))
-                continue
-            total = math.fsum(c * one[place] for (c, _), one in zip(self.parts, scaled, strict=True) if c)
-            rows.append(Reward(value=total, parts=parts))
+        for place, (value, is_there) in enumerate(zip(total.tolist(), there.tolist(), strict=True)):
+            parts = {name: one[place] for name, one in told.items()}
+            gone = [name for name, c in weights.items() if c and parts[name] is None]
+            why = "; ".join(f"{name}: {given[name][place].why or 'unscored'}" for name in gone)
+            rows.append(Reward(value=value if is_there else None, why=why, parts=parts))
         return rows
-
-
-def standardised(rewards: Sequence[Reward]) -> list[float | None]:
-    """Values with mean 0 and standard deviation 1 over those that are there; all 0 where they are equal."""
-    values = [reward.value for reward in rewards if reward.value is not None]
-    mean = statistics.fmean(values) if values else 0.0
-    spread = statistics.pstdev(values) if len(values) > 1 else 0.0
-    return [None if r.value is None else (r.value - mean) / spread if spread else 0.0 for r in rewards]
 
 
 def distinct(names: Sequence[str]) -> list[str]:
