@@ -63,7 +63,8 @@ def test_torchrun_makes_the_run_of_one_process(called, words, tmp_path):
 def test_what_is_wrong_is_said_once(words, tmp_path):
     done = started([*TORCHRUN, "-m", "burnish.train", *words, "--set", "epocs=2", "--out", str(tmp_path / "run")])
     assert done.returncode == 1
-    assert done.stderr.count("burnish: error: --set epocs=2: there is no setting") == 1 and "exitcode  : 2" in done.stderr
+    told = "burnish: error: --set epocs=2: there is no setting"
+    assert done.stderr.count(told) == 1 and "exitcode  : 2" in done.stderr
 
 
 @pytest.mark.slow
