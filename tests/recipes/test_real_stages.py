@@ -71,7 +71,8 @@ def test_mbpp_under_code(tmp_path: Path) -> None:
 
 def test_without_rewards_of_ones_own_a_model_that_is_never_right_says_so(tmp_path: Path) -> None:
     """No right answer, no pair, no reward model: stage 1 has nothing to go by, and the run ends all the same."""
-    prompts = written(lines_of(DATA / "gsm8k" / "train.jsonl.gz", 60), tmp_path / "gsm8k.jsonl")
+    rows = [{**row, "answer": "#### 918273645"} for row in lines_of(DATA / "gsm8k" / "train.jsonl.gz", 60)]
+    prompts = written(rows, tmp_path / "gsm8k.jsonl")  # small numbers are hit by chance
     policy = tmp_path / "model"
     tiny_model_folder(policy)
     told, view = run(tmp_path, prompts, policy=policy)
