@@ -14,8 +14,8 @@ policy's own drawn answers.
     flawed                         GRPO, longer answers are worth more and the checker weighs 0: the reward rises, and
                                    the share of right answers does not
 
-A row is the mean over seeds in points with its 95 % interval, paired by prompt and pooled over the seeds. Two threads;
-the bar for a training is five minutes on two cores. `--out` keeps the run: the same command goes on where it was, and
+A row is the mean over seeds in points with its 95 % interval, paired by prompt and pooled over the seeds. The
+bar for a training is five minutes on two cores. `--out` keeps the run: the same command goes on where it was, and
 `burnish report FOLDER` draws rewards, KL, length and entropy over the rounds.
 """
 
@@ -50,10 +50,10 @@ from burnish.train.on_policy.groups import Group, Rewarded, example_of
 ABILITIES = ("arithmetic", "multilingual", "ordering", "code")
 NEW = 48  # tokens of an answer
 # What a model of two million parameters needs to move within a minute or two. ASSUMED, like the bars.
-START: dict[str, Any] = {"method": "sft", "lr": 5e-4, "epochs": 2, "batch_rows": 16}
-SHOWN = 128  # demonstrations of the start
+START: dict[str, Any] = {"method": "sft", "lr": 5e-4, "epochs": 3, "batch_rows": 16}
+SHOWN = 480  # demonstrations of the start
 ASKED = 1200  # prompts of the rounds
-ROUNDS: dict[str, Any] = {"rounds": 40, "prompts": 16, "samples": 8, "max_new_tokens": NEW}
+ROUNDS: dict[str, Any] = {"rounds": 30, "prompts": 16, "samples": 8, "max_new_tokens": NEW}
 METHODS: dict[str, dict[str, Any]] = {
     "grpo": {"lr": 2e-4, "beta": 0.01},
     "rloo": {"lr": 2e-4, "beta": 0.01},
@@ -270,7 +270,7 @@ def row_of(kind: str, found: Sequence[Found]) -> dict[str, Any]:
 
 def train(folder: Path, asked: argparse.Namespace, found: dict[str, list[Found]]) -> None:
     """All trainings, seed by seed; `found` takes them in."""
-    with Run(folder, compute=Compute(threads=2)) as run:
+    with Run(folder, compute=Compute(threads=asked.threads)) as run:
         for seed in range(asked.seeds):
             with run.round(seed + 1):
                 trained = Seed(run, seed, asked.heldout)
@@ -285,6 +285,7 @@ def main() -> None:
     parser.add_argument("--seeds", type=int, default=3)
     parser.add_argument("--heldout", type=int, default=400, help="held-out prompts, a quarter of each ability")
     parser.add_argument("--only", default="", help=f"with commas, of {', '.join(KINDS)}")
+    parser.add_argument("--threads", type=int, default=2, help="of the one process")
     parser.add_argument("--out", default="", help="keep the run here")
     parser.add_argument("--json", action="store_true", help="print one JSON object")
     asked = parser.parse_args()

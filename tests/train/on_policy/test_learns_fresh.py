@@ -18,7 +18,7 @@ def answers(round_: int):
     for prompt in asked:
         right = json.loads(prompt.reference)["answer"]
         for index, text in enumerate((right, "Who knows?", right, "No.")):
-            how = {"model": f"m@{round_}", "sampling": Sampling(max_new_tokens=8), "index": index}
+            how = {"model": f"m@{round_}", "sampling": Sampling(temperature=1.0, max_new_tokens=8), "index": index}
             found.append(Response(prompt=prompt.id, messages=(Message(role="assistant", content=text),), **how))
     return {p.id: p for p in asked}, found
 
