@@ -14,9 +14,9 @@ policy's own drawn answers.
     flawed                         GRPO, longer answers are worth more and the checker weighs 0: the reward rises, and
                                    the share of right answers does not
 
-A row is the mean over seeds in points with its 95 % interval, paired by prompt and pooled over the seeds. The
-bar for a training is five minutes on two cores. `--out` keeps the run: the same command goes on where it was, and
-`burnish report FOLDER` draws rewards, KL, length and entropy over the rounds.
+A row is the mean over seeds in points with its 95 % interval, paired by prompt and pooled over the seeds. The bar for a
+training is five minutes on two cores. `--out` keeps the run: the same command goes on where it was, and `burnish report
+FOLDER` draws rewards, KL, length and entropy over the rounds.
 """
 
 from __future__ import annotations
@@ -159,7 +159,7 @@ def seconds_of(weights: Weights) -> float:
 def ends(weights: Weights, name: str) -> tuple[float, float]:
     """A number of `metrics.jsonl`: the means of the first and of the last three updates."""
     lines = [json.loads(line) for line in (Path(weights.path) / "metrics.jsonl").read_text("utf-8").splitlines()]
-    values = [line[name] for line in lines]
+    values = [line[name] for line in lines if name in line]  # an update without a group tells only its round
     return fmean(values[:3]), fmean(values[-3:])
 
 
@@ -294,7 +294,7 @@ def main() -> None:
         parser.error(f"there is no {unknown[0]!r}; there are {', '.join(KINDS)}")
     found: dict[str, list[Found]] = {kind: [] for kind in kinds}
     with tempfile.TemporaryDirectory(prefix="burnish-learns-") as place:
-        train(Path(asked.out or place) / "run", asked, found)
+        train(Path(asked.out) if asked.out else Path(place) / "run", asked, found)
     rows = [row_of(kind, one) for kind, one in found.items()]
     if asked.json:
         print(json.dumps({"bench": "learns_fresh", "rows": rows}))
