@@ -28,13 +28,13 @@ def labelled() -> Iterator[None]:
     """Within it, what makes packs and what updates weights have a name in the profile."""
     from torch.profiler import record_function
 
-    from burnish.train import session
+    from burnish.train import ranks
     from burnish.train.objectives import method
     from burnish.train.optim import Optimiser
 
     places = [
         (method, "build_pack", "bench: data"),
-        (session, "packs", "bench: data"),
+        (ranks, "packs", "bench: data"),
         (Optimiser, "step", "bench: optimiser"),
         (Optimiser, "gather", "bench: optimiser"),
         (Optimiser, "gradient_norm", "bench: optimiser"),

@@ -9,6 +9,7 @@ from types import SimpleNamespace
 import pytest
 from bench import learns, lessons, real_rows, scoring
 from bench.training.material import PROMPT_TIMES, long_prompts
+from bench.training.profile import labelled
 
 from burnish.records import GRADES, Attribute, Candidate, Demonstration, Message, Preference
 from burnish.runs import Run
@@ -178,3 +179,13 @@ def test_grades_are_standardised_name_by_name_and_keep_their_order() -> None:
     first, second = ([row.attributes[place].value for row in found] for place in (0, 1))
     assert sum(first) == pytest.approx(0) and sum(v * v for v in first) == pytest.approx(3) and first == sorted(first)
     assert second == [0, 0, 0]
+
+
+def test_what_the_profile_names_exists_and_is_put_back() -> None:
+    from burnish.train import ranks
+
+    before = ranks.packs
+    with labelled():
+        assert ranks.packs is not before
+        assert list(ranks.packs([], budget=8)) == []
+    assert ranks.packs is before
