@@ -35,6 +35,12 @@ def kept(path: Path) -> list[Any]:
         ("http://h:port/v1#m", "cannot be read"),
         ("http://me:secret@h/v1#m", "BURNISH_API_KEY"),
         ("http://h/v1?key=secret#m", "BURNISH_API_KEY"),
+        ("http://h/v1#m?key=secret", "'key' is no setting of a server; there are concurrency, timeout, tries"),
+        ("http://h/v1#m?", "'' is no setting"),
+        ("http://h/v1#m?tries=2&tries=3", "'tries' stands there twice"),
+        ("http://h/v1#m?concurrency=0", "concurrency=0 behind #m is not a whole number from 1 on"),
+        ("http://h/v1#m?tries=2.5", "is not a whole number"),
+        ("http://h/v1#m?timeout=nan", "timeout=nan behind #m is not a time in seconds"),
     ],
 )
 def test_a_bad_spec_is_refused_and_no_secret_is_repeated(spec: str, told: str) -> None:

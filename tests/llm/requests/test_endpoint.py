@@ -269,3 +269,11 @@ def test_where_it_is_asked_is_no_part_of_a_steps_identity() -> None:
     here, there = Endpoint.parse("http://a/v1#m"), Endpoint.parse("http://b/v1,http://c/v1#m", pacing=Pacing(most=9))
     assert identity(here) == identity(there) != identity(Endpoint.parse("http://a/v1#n"))
     assert here.identity == there.identity == "openai:m"
+
+
+def test_a_spec_can_say_how_much_is_asked_at_once_and_for_how_long() -> None:
+    found = Endpoint.parse("http://a/v1,http://b/v1#m?concurrency=8&timeout=1.5&tries=2", pacing=Pacing(slow=3.0))
+    assert (found.pacing, found.most) == (Pacing(start=8, most=8, slow=3.0), 16)
+    assert (found.limits.total, found.limits.silence, found.limits.tries) == (1.5, 1.5, 2)
+    assert identity(found) == identity(Endpoint.parse("http://a/v1#m")) and found.identity == "openai:m"
+    assert Endpoint.parse("http://a/v1#m?timeout=600").limits.silence == 300.0

@@ -2,6 +2,7 @@
 
 http://host:8000/v1#model                    one server
 http://one:8000/v1,http://two:8000/v1#model  replicas
+http://host:8000/v1#model?concurrency=64&timeout=120&tries=3   never more at once, seconds a request, tries of one
 """
 
 from __future__ import annotations
@@ -9,7 +10,7 @@ from __future__ import annotations
 import asyncio
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
@@ -69,7 +70,8 @@ class Endpoint:
         Raises:
             SettingsError: the spec is none; the error says what is missing.
         """
-        addresses, mark, model = spec.partition("#")
+        addresses, mark, named = spec.partition("#")
+        model, asked, words = named.partition("?")
         urls = tuple(part.strip().rstrip("/") for part in addresses.split(",") if part.strip())
         if not urls:
             raise SettingsError(f"{spec!r} is no endpoint; write it as http://host:8000/v1#model")
@@ -79,7 +81,8 @@ class Endpoint:
             raise SettingsError(
                 f"{spec!r} does not say which model; add #name (curl {urls[0]}/models lists those there are)"
             )
-        return cls(model=model.strip(), urls=urls, **settings)
+        made = cls(model=model.strip(), urls=urls, **settings)
+        return _paced(made, words) if asked else made
 
     @property
     def identity(self) -> str:
@@ -155,6 +158,35 @@ class Endpoint:
 
     async def __aexit__(self, *exception: Any) -> None:
         await self.line().leave()
+
+
+HOW = ("concurrency", "timeout", "tries")
+
+
+def _paced(endpoint: Endpoint, words: str) -> Endpoint:
+    """The endpoint with what stands behind the `?` of a spec: each of `HOW` at most once."""
+    limits, pacing, seen = endpoint.limits, endpoint.pacing, set()
+    for word in words.split("&"):
+        name, _, told = word.partition("=")
+        if name not in HOW or name in seen:
+            said = f"{name!r} stands there twice" if name in seen else f"{name!r} is no setting of a server"
+            example = f"#{endpoint.model}?concurrency=64&timeout=120"
+            raise SettingsError(f"{said}; there are {', '.join(HOW)}, as in {example}")
+        seen.add(name)
+        try:
+            number = float(told) if name == "timeout" else int(told)
+        except ValueError:
+            number = 0
+        if not 0 < number < 10**7:
+            kind = "a time in seconds" if name == "timeout" else "a whole number from 1 on"
+            raise SettingsError(f"{name}={told} behind #{endpoint.model} is not {kind}")
+        if name == "concurrency":
+            pacing = replace(pacing, most=int(number), start=min(pacing.start, int(number)))
+        elif name == "timeout":
+            limits = replace(limits, total=number, silence=min(limits.silence, number))
+        else:
+            limits = replace(limits, tries=int(number))
+    return replace(endpoint, limits=limits, pacing=pacing)
 
 
 _BARE = re.compile(r"[\w.-]+(:\d+)?(/v\d+)?/?#|[\w.-]+:\d+(/|$)")  # host:8000/v1#model, host:8000/v1
