@@ -228,7 +228,7 @@ def test_what_a_new_user_trips_over_is_told(pairs: Path, tmp_path: Path) -> None
     refused: list[tuple[list[Any], type[Exception], str]] = [
         ([pairs, *server, "--out", pairs], RunError, "would be overwritten"),
         ([pairs, *server, "--out", tmp_path / "o.parquet"], SettingsError, r"JSON lines; name it o\.jsonl"),
-        ([pairs, *server, "--judge", "http://h:1/v1#n", *out], SettingsError, "burnish score pairs"),
+        ([pairs, *server, "--judge", "http://i:1/v1#m", *out], SettingsError, "two votes"),
         ([pairs, *server, *out, "--how", "xyz"], SettingsError, "pairwise, golden, rubric, quality, absolute, criti"),
         ([pairs, "--judge", "h:8000/v1#m", *out], SettingsError, "write http://h:8000/v1#m"),
         ([pairs, *server, *out, "--budget-tokens", -1], SettingsError, "--budget-tokens"),
@@ -248,3 +248,26 @@ def test_what_a_new_user_trips_over_is_told(pairs: Path, tmp_path: Path) -> None
     for words, kind, match in refused:
         with pytest.raises(kind, match=match):
             called("judge", *words)
+
+
+def test_a_panel_votes_and_the_transcript_holds_each_vote(pairs: Path, tmp_path: Path) -> None:
+    out, scores = tmp_path / "panel.jsonl", tmp_path / "scores.jsonl"
+    with oracle_server(models=("one", "two", "three")) as url:
+        panel = [word for name in ("one", "two", "three") for word in ("--judge", f"{url}#{name}")]
+        words = ["judge", pairs, *panel, "--out", out]
+        assert called(*words, "--dry-run").stdout.startswith(f"{6 * N} requests")
+        done = called(*words)
+        assert "judges agree      1.000" in done.stdout and done.stdout.count("consistent 1.000") == 3
+        rows = read(out)
+        assert [row["winner"] for row in rows] == [row["human"] for row in rows]
+        assert all(row["transcript"].count("openai:") == 3 and row["forward"] is None for row in rows)
+        told = json.loads(called(*words, "--json").stdout)["metrics"]
+        assert told["agreement"] == 1.0 and told["won"] == N and told["new"]["replies"] == 0
+        called("judge", pairs, *panel, "--how", "absolute", "--out", scores)
+        assert all(row["score"] == 10 for row in read(scores) if row["answer"] == row["human"])
+        with pytest.raises(SettingsError, match="two votes"):
+            called("judge", pairs, *panel, "--judge", f"{url}#two", "--out", out)
+        with pytest.raises(SettingsError, match="no rule 'most'"):
+            called(*words, "--panel", "most")
+        with pytest.raises(SettingsError, match="repeat --judge"):
+            called("judge", pairs, "--judge", f"{url}#one", "--panel", "mean", "--out", out)

@@ -20,7 +20,10 @@ def judge(
         Path, typer.Argument(help="Rows: prompt, chosen, rejected; or prompt, completion(s); or messages.")
     ],
     *,
-    judge_: Annotated[list[str], typer.Option("--judge", help="http://host:8000/v1#model, or a reward model folder.")],
+    judge_: Annotated[
+        list[str],
+        typer.Option("--judge", help="http://host:8000/v1#model, or a reward model folder; repeated, a panel decides."),
+    ],
     out: Annotated[Path, typer.Option(help="JSONL of the rows with verdicts.")],
     how: Annotated[
         str, typer.Option(help="What a server is asked: pairwise, golden, rubric, quality, absolute, critique.")
@@ -28,6 +31,9 @@ def judge(
     rubric: Annotated[Path | None, typer.Option(help="JSON of criteria with levels, for --how rubric.")] = None,
     both: Annotated[bool, typer.Option("--both/--one-order", help="Compare in both orders, or in one drawn.")] = True,
     ties: Annotated[bool, typer.Option("--ties/--no-ties", help="Whether a comparison may end in a tie.")] = True,
+    panel: Annotated[
+        str, typer.Option(help="How a panel decides: majority, or mean. Default: majority of winners, mean of scores.")
+    ] = "",
     chat: Annotated[str, typer.Option(help="Chat format of a reward model without a template: chatml, ...")] = "",
     prefix: Annotated[str, typer.Option(help="Before the names of the verdict's columns, such as qwen_.")] = "",
     seed: Annotated[int, typer.Option(help="Seed of the order drawn.")] = 0,
@@ -39,21 +45,20 @@ def judge(
     dtype: str = "auto",
 ) -> None:
     """Judge the rows of a file: a verdict each, or why there is none. Replies are kept in OUT.requests/ and resumed."""
-    from burnish.cli.servers.estimates import tell_estimate
     from burnish.cli.verbs import _check_place, _working, _write, check_lines
     from burnish.cli.workers import judge_of
     from burnish.judge import judge_rows
-    from burnish.llm.operations import REASKS
     from burnish.records import read_answered, write_jsonl
 
     limits = {"tokens": budget_tokens, "money": budget_money}
-    chosen = judge_of(one_judge(judge_), how=how, rubric=rubric, both=both, ties=ties, seed=seed, limits=limits,
-                      chat=chat, device=device, dtype=dtype)  # fmt: skip
+    settings = {"how": how, "rubric": rubric, "both": both, "ties": ties, "seed": seed, "limits": limits}
+    settings |= {"chat": chat, "device": device, "dtype": dtype}
+    chosen = panel_of([judge_of(spec, **settings) for spec in judge_], panel)
     check_lines(out, file)
     rows = read_answered(file)
     kept = out.with_name(out.name + ".requests") / "judge.sqlite"
     if dry_run:
-        tell_estimate(first_requests(chosen, rows, prefix), kept, chosen.asker, reasks=REASKS)
+        tell_costs(chosen, rows, prefix, kept)
         return
     _check_place(out.parent)
     before = _kept(kept)
@@ -72,20 +77,23 @@ def judge(
     print(f"{len(rows):,} rows, {verdicts:,} verdicts, {len(judged) - verdicts:,} unscored -> {out}", file=sys.stderr)
 
 
-def one_judge(specs: list[str]) -> str:
-    """The judge that is named.
+def panel_of(judges: list[Any], rule: str) -> Any:
+    """The one judge, or all of them as a panel.
 
     Raises:
-        SettingsError: several are.
+        SettingsError: a rule for one judge; a judge that would vote twice; they do not all compare or all score.
     """
     from burnish.errors import SettingsError
+    from burnish.judge import Panel
 
-    if len(specs) > 1:
-        raise SettingsError(
-            f"--judge is given {len(specs)} times, and burnish judge asks one; give a command for each (--prefix tells "
-            "their columns apart), or let a panel decide: burnish score pairs FILE --judge A --judge B --judge C"
-        )
-    return specs[0]
+    names = [judge.name for judge in judges]
+    if twice := next((name for name in names if names.count(name) > 1), ""):
+        raise SettingsError(f"two of the judges are the same ({twice}), which would give it two votes; name it once")
+    if len(judges) == 1:
+        if rule:
+            raise SettingsError(f"--panel {rule} is for several judges, and one is named; repeat --judge")
+        return judges[0]
+    return Panel(members=tuple(judges), rule=rule or ("majority" if hasattr(judges[0], "rank") else "mean"))
 
 
 def verify(
@@ -244,6 +252,16 @@ def _verified(line: dict[str, Any]) -> dict[str, str]:
     }
 
 
+def tell_costs(judge: Any, rows: list[Any], prefix: str, kept: Path) -> None:
+    """What a judge, or a panel's members together, would cost at most."""
+    from burnish.cli.servers.estimates import tell_estimate
+    from burnish.llm.operations import REASKS
+
+    members = getattr(judge, "members", (judge,))
+    asked = [request for member in members for request in first_requests(member, rows, prefix)]
+    tell_estimate(asked, kept, members[0].asker, reasks=REASKS)
+
+
 def first_requests(judge: Any, rows: list[Any], prefix: str = "") -> list[Any]:
     """What a judge would ask before any reply is read.
 
@@ -291,11 +309,18 @@ def _told(name: str, metrics: dict[str, Any]) -> list[str]:
         lines += [
             f"{_short(metrics['first_answer']) + ' wins':<17} {share_of(metrics['first_answer_won'], won)}",
             f"ties              {share_of(ties, won + ties)}",
-            f"first shown wins  {share_of(metrics['first_won'], metrics['decided'])} (0.5 is no position bias)",
         ]
+        one = f"{share_of(metrics['first_won'], metrics['decided'])} (0.5 is no position bias)"
+        lines += [] if "members" in metrics else [f"first shown wins  {one}"]
+        for member in metrics.get("members", ()):
+            pairs, bias = member["both_orders_read"], share_of(member["first_won"], member["decided"])
+            same = f"consistent {share_of(pairs - member['inconsistent'], pairs)}; " if pairs else ""
+            lines.append(f"  {member['name']}: {same}first shown wins {bias}")
     else:
         mean = "-" if metrics["mean"] is None else f"{metrics['mean']:.4f}"
         lines.append(f"mean score        {mean}, n = {metrics['scored']:,}")
+    if metrics.get("agreement") is not None:
+        lines.append(f"judges agree      {metrics['agreement']:.3f} of the pairs of their verdicts")
     lines.append(f"unscored          {share_of(sum(lost.values()), total)}")
     lines += [f"  {number:,} {reason}" for reason, number in sorted(lost.items(), key=lambda one: -one[1])]
     kept, new = metrics["kept"], metrics["new"]

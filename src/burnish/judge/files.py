@@ -21,6 +21,7 @@ from burnish.judge.measure import PairScores, judge_pairs
 from burnish.judge.operations.records import RubricText
 from burnish.judge.operations.rubrics import rubric_in
 from burnish.judge.pairwise import Compared, Pairwise, comparison_metrics
+from burnish.judge.panel import Panel, agreement
 from burnish.judge.pointwise import Absolute, Critique, Golden, Quality, Rubric
 from burnish.llm.requests import Asker, Reply, Request
 from burnish.protocols import Judge, Work
@@ -67,9 +68,11 @@ def judge_asking(how: str, asker: Asker, *, rubric: RubricText | None = None, **
 
 
 def judge_rows(
-    rows: Sequence[AnsweredRow], judge: Pairwise | Judge, *, prefix: str = "", work: Work | None = None
+    rows: Sequence[AnsweredRow], judge: Pairwise | Panel | Judge, *, prefix: str = "", work: Work | None = None
 ) -> Told:
     """Rows with verdicts, and metrics. A comparison takes rows of two answers; other judges score all answers.
+
+    A panel compares or scores as its members do; `agreement` and `members` tell how they voted.
 
     Args:
         prefix: set before the names of the verdict's columns.
@@ -77,9 +80,12 @@ def judge_rows(
     Raises:
         DataError: a row has not two answers, or has a column of the verdict's already; no row has a golden answer.
     """
-    names = COMPARING if isinstance(judge, Pairwise) else SCORING
-    if isinstance(judge, (Golden, Critique)) and not any(row.prompt.reference for row in rows):
-        name = "golden" if isinstance(judge, Golden) else "critique"
+    members = judge.members if isinstance(judge, Panel) else (judge,)
+    compares = all(isinstance(member, Pairwise) for member in members)
+    names = COMPARING if compares else SCORING
+    golden = next((member for member in members if isinstance(member, (Golden, Critique))), None)
+    if golden and not any(row.prompt.reference for row in rows):
+        name = "golden" if isinstance(golden, Golden) else "critique"
         raise DataError(
             f"a {name} judge compares with a golden answer, and none of the {len(rows)} rows has one; add a column "
             "reference, or judge in another way (--how absolute, say)"
@@ -87,18 +93,23 @@ def judge_rows(
     for row in rows:
         if taken := next((prefix + name for name in names if prefix + name in row.columns), ""):
             raise DataError(f"the file has a column {taken!r} already; name the judge's columns otherwise (--prefix)")
-    made, metrics = (_compared if isinstance(judge, Pairwise) else _scored)(rows, judge, work)
+    made, metrics = (_compared if compares else _scored)(rows, judge, work)
     return [{**row.columns, **{prefix + name: told[name] for name in names}} for row, told in made], metrics
 
 
-def _compared(rows: Sequence[AnsweredRow], judge: Pairwise, work: Work | None) -> tuple[list[Any], dict[str, Any]]:
+def _compared(rows: Sequence[AnsweredRow], judge: Any, work: Work | None) -> tuple[list[Any], dict[str, Any]]:
     for place, row in enumerate(rows, 1):
         if len(row.answers) != 2:
             raise DataError(f"row {place} has {len(row.answers)} answers ({', '.join(row.answers)}); a comparison "
                             "takes two, and --how absolute, say, scores one by one")  # fmt: skip
-    found = judge.compare([(row.prompt, tuple(row.answers.values())) for row in rows], work=work)
+    pairs = [(row.prompt, tuple(row.answers.values())) for row in rows]
+    if isinstance(judge, Panel):
+        panel = judge.prepared(pairs, work)
+        found = [Compared(judgement=panel.rank(*pair), answers=(), shown=()) for pair in pairs]
+        metrics = comparison_metrics(found) | panel.metrics()
+    else:
+        metrics = comparison_metrics(found := judge.compare(pairs, work=work))
     made = [(row, _comparison(row, got)) for row, got in zip(rows, found, strict=True)]
-    metrics = comparison_metrics(found)
     firsts = {next(iter(row.answers)) for row in rows}
     metrics["first_answer"] = firsts.pop() if len(firsts) == 1 else "first answer"
     metrics["first_answer_won"] = sum(told["win"] == 1.0 for _, told in made)
@@ -127,10 +138,15 @@ def _comparison(row: AnsweredRow, got: Compared) -> dict[str, Any]:
     return told
 
 
-def _scored(rows: Sequence[AnsweredRow], judge: Judge, work: Work | None) -> tuple[list[Any], dict[str, Any]]:
+def _scored(rows: Sequence[AnsweredRow], judge: Any, work: Work | None) -> tuple[list[Any], dict[str, Any]]:
     answers = [(row, name, response) for row in rows for name, response in row.answers.items()]
     prompts = list({row.prompt.id: row.prompt for row in rows}.values())
-    judged = judge.judge(prompts, [response for _, _, response in answers], work=work)
+    responses, agreed = [response for _, _, response in answers], {}
+    if isinstance(judge, Panel):
+        votes = judge.asked(prompts, responses, work=work)
+        judged, agreed = judge.counted(responses, votes), {"agreement": agreement(votes)}
+    else:
+        judged = judge.judge(prompts, responses, work=work)
     made = [
         (row, {"answer": name, "score": j.score, "unscored": j.unscored, "judge": j.judge, "transcript": j.transcript})
         for (row, name, _), j in zip(answers, judged, strict=True)
@@ -138,7 +154,7 @@ def _scored(rows: Sequence[AnsweredRow], judge: Judge, work: Work | None) -> tup
     scores = [j.score for j in judged if j.score is not None]
     mean = math.fsum(scores) / len(scores) if scores else None
     lost = Counter(_reason(j.unscored) for j in judged if j.score is None)
-    return made, {"answers": len(judged), "scored": len(scores), "mean": mean, "no_verdict": dict(lost)}
+    return made, {"answers": len(judged), "scored": len(scores), "mean": mean, "no_verdict": dict(lost), **agreed}
 
 
 def _reason(unscored: str) -> str:

@@ -75,12 +75,22 @@ class Panel:
         self, prompts: Sequence[Prompt], responses: Sequence[Response], *, work: Work | None = None
     ) -> list[Judgement]:
         """The panel's score of each response."""
+        return self.counted(responses, self.asked(prompts, responses, work=work))
+
+    def asked(
+        self, prompts: Sequence[Prompt], responses: Sequence[Response], *, work: Work | None = None
+    ) -> list[tuple[Judgement, ...]]:
+        """The members' scores of each response."""
         self._all("judge")
         columns = [member.judge(prompts, responses, work=work) for member in self.members]
+        return list(zip(*columns, strict=True))
+
+    def counted(self, responses: Sequence[Response], votes: Sequence[tuple[Judgement, ...]]) -> list[Judgement]:
+        """The panel's score of each response, from the members'."""
         rows = []
-        for response, votes in zip(responses, zip(*columns, strict=True), strict=True):
-            told = self._told(response.prompt, (response.id,), votes)
-            rows.append(told if told.unscored else replace(told, **self._scored(votes), id=""))
+        for response, cast in zip(responses, votes, strict=True):
+            told = self._told(response.prompt, (response.id,), cast)
+            rows.append(told if told.unscored else replace(told, **self._scored(cast), id=""))
         return rows
 
     def metrics(self) -> dict[str, Any]:
