@@ -21,10 +21,18 @@ def counted(counts: dict[str, Any]) -> str:
     return ", ".join(parts)
 
 
+FRESH = ("steps", "first_reward", "reward", "reference_kl", "answer_tokens", "cut_short")
+
+
 def summary(metrics: dict[str, Any]) -> str:
     """The few numbers of a step that are worth a line."""
-    shown = [(k, v) for k, v in metrics.items() if isinstance(v, (int, float)) and not isinstance(v, bool)]
-    return ", ".join(f"{k} {v:.4g}" for k, v in shown[:4])
+    shown = {k: v for k, v in metrics.items() if isinstance(v, (int, float)) and not isinstance(v, bool)}
+    if "first_reward" in shown:  # fresh answers: their loss says nothing, and what is missing must be seen
+        lost = [name for name in ("all_rewards_missing", "all_answers_lost") if shown.get(name)]
+        names = [name for name in (*FRESH, *lost) if name in shown]
+    else:
+        names = list(shown)[:4]
+    return ", ".join(f"{name} {shown[name]:.4g}" for name in names)
 
 
 class Console(Listener):

@@ -199,20 +199,23 @@ class _Job:
     """A training as the runner plays it: rows in, a chat format where there is none, the method."""
 
     def __init__(self, method: str, model: str, data: list[str], settings: Any, **how: Any) -> None:
-        from burnish.cli.fresh.rewards import rewarder_of
+        from burnish.cli.fresh.rewards import columns_of, rewarder_of
         from burnish.cli.fresh.samplers import drawn_by
         from burnish.cli.workers import policy_weights
+        from burnish.records import with_columns
 
         self.method, self.settings, self.how = method, settings, how
         self.rows, self.left = [], []
         names = [Path(file).name for file in data]
+        columns = columns_of(how["reward"] or ())
         for file in data:
             if names.count(Path(file).name) > 1:
                 raise SettingsError(
                     f"--data names two files {Path(file).name}; rename one, as rows say where they stood"
                 )
             found = read_file(method, settings, Path(file), how["on_error"])
-            self.rows += list(found.rows)[: how["limit"] or None]
+            rows = list(found.rows)[: how["limit"] or None]
+            self.rows += with_columns(rows, file, columns) if how["reward"] else rows
             self.left += found.dropped
         self.model = policy_weights(model)
         others = {name: how[name] for name in ("teacher", "merge_base") if how[name]}
@@ -311,7 +314,8 @@ def finish(folder: Path, final: Path, method: str, as_json: bool, *, told: bool)
         numbers = filter(None, [counted(last.note["counts"]), summary(last.note["metrics"])])
         print(f"{last.name}: {'; '.join(numbers)}", file=to)
     steps, rows = last.note["metrics"].get("steps", 0), last.note["counts"]["kept"]
-    if steps < FEW_STEPS:
+    asked_for = last.note["identity"]["settings"].get("rounds")  # whoever gives a number of rounds knows it
+    if steps < FEW_STEPS and not asked_for:
         few = f"only {steps} update{'s'[: steps != 1]} on {rows} rows"
         more = "raise rounds" if method in FRESH else "lower batch_rows or raise epochs"
         print(f"{few}: {more} (--set) if that was not meant", file=sys.stderr)

@@ -16,6 +16,7 @@ from burnish.records.answered import (
     with_reference,
 )
 from burnish.records.any_rows import read_rows
+from burnish.records.columns import with_columns
 from burnish.records.conventions import ReadResult, read_demonstrations, read_documents, read_preferences, read_prompts
 from burnish.records.nouns import (
     GRADES,
@@ -85,6 +86,7 @@ __all__ = [
     "schema",
     "walk_answered",
     "weights_in",
+    "with_columns",
     "with_reference",
     "write_jsonl",
     "write_parquet",

@@ -112,6 +112,7 @@ class Prompt:
         reference: what that checker needs (the gold answer, or JSON); never shown to a policy.
         task: the canonical key of the task (family and operands, before language, template and style).
         route: which reward its answers get in training on fresh answers; empty where there is one for all.
+        columns: what else its row held and a reward function asks for, as a JSON object; never shown to a policy.
     """
 
     messages: tuple[Message, ...]
@@ -124,6 +125,7 @@ class Prompt:
     reference: str = ""
     task: str = ""
     route: str = field(default="", metadata=LATER)
+    columns: str = field(default="", metadata=LATER)
     parents: tuple[str, ...] = ()
     id: str = field(default="")
 

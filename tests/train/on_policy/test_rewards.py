@@ -44,6 +44,7 @@ def function(place: Path, body: str, seconds: float = 5.0) -> FunctionReward:
         "def f(completions):\n    return [int(c == '2') for c in completions]",
         "import numpy as np\ndef f(completions, completion_ids):\n"
         "    assert completion_ids == [[5, 0], [5, 1], [5, 2]]\n    return np.array([1, 0, 0], dtype=np.float32)",
+        "async def f(completions, **more):\n    return [float(c == '2') for c in completions]",
         "import torch\ndef f(*, ability, checker):\n"
         "    assert ability == ['sums'] * 3 and checker == ['sum'] * 3\n    return list(torch.tensor([1.0, 0.0, 0.0]))",
     ],
@@ -60,7 +61,7 @@ def test_none_is_missing(tmp_path):
 @pytest.mark.parametrize(
     ("body", "why"),
     [
-        ("def f(completions):\n    return 1 / 0", "raised ZeroDivisionError: division by zero"),
+        ("def f(completions):\n    return 1 / 0", "raised ZeroDivisionError: division by zero (line 2: return 1 / 0)"),
         ("def f(completions):\n    raise SystemExit(3)", "raised SystemExit: 3"),
         ("def f(completion):\n    return []", "raised TypeError"),
         ("import time\ndef f(completions):\n    time.sleep(30)", "took more than 0.2 s"),

@@ -46,6 +46,22 @@ def rewarder_of(specs: Sequence[str], prompts: Sequence[Any]) -> Any:
     return routed
 
 
+def columns_of(specs: Sequence[str]) -> set[str] | None:
+    """The columns of the data that the functions among the words have parameters for; None where one takes any."""
+    from burnish.train.on_policy import FunctionReward
+
+    found: set[str] = set()
+    for spec in specs:
+        told = _ROUTE.fullmatch(spec)
+        word = _weighed(told[2] if told else spec)[1]
+        if ".py:" in word:
+            wanted = FunctionReward.of(word).columns
+            if wanted is None:
+                return None
+            found |= wanted
+    return found
+
+
 def _held(prompts: Sequence[Any]) -> str:
     return ", ".join(sorted({prompt.route for prompt in prompts if prompt.route})) or "nothing"
 
@@ -61,6 +77,18 @@ def _summed(specs: Sequence[str], prompts: Sequence[Any]) -> Any:
     return WeightedReward(parts=tuple(parts))
 
 
+def _weighed(spec: str) -> tuple[float, str]:
+    """(weight, word) of `word*weight`."""
+    word, mark, share = spec.rpartition("*")
+    try:
+        weight = float(share) if mark else 1.0
+    except ValueError:
+        weight = math.nan
+    if not math.isfinite(weight):
+        raise SettingsError(f"--reward {spec}: the weight after * is no number")
+    return weight, word if mark else spec
+
+
 def _weighted(spec: str, prompts: Sequence[Any]) -> tuple[float, Any]:
     from burnish import microworld
     from burnish.cli.workers import Asked, policy_weights, server_of
@@ -69,14 +97,7 @@ def _weighted(spec: str, prompts: Sequence[Any]) -> tuple[float, Any]:
     from burnish.train.on_policy import CheckerReward, FunctionReward, JudgeReward, StepModelReward, scores_steps
     from burnish.verify import CHECKERS
 
-    word, mark, share = spec.rpartition("*")
-    try:
-        weight = float(share) if mark else 1.0
-    except ValueError:
-        weight = math.nan
-    if not math.isfinite(weight):
-        raise SettingsError(f"--reward {spec}: the weight after * is no number")
-    word = word if mark else spec
+    weight, word = _weighed(spec)
     if asker := server_of(word, Asked()):
         return weight, JudgeReward(judge=Quality(asker=asker))
     if (Path(word) / "config.json").exists() or (Path(word) / "run.json").exists():
@@ -86,9 +107,13 @@ def _weighted(spec: str, prompts: Sequence[Any]) -> tuple[float, Any]:
         return weight, JudgeReward(judge=RewardModel(weights=weights), name="reward_model")
     if ".py:" in word:
         function = FunctionReward.of(word)
-        _ = function.function  # a file that cannot be loaded is refused before anything is sampled
+        function.check(prompts)  # a file that cannot be loaded is refused too, before anything is sampled
         return weight, function
     checkers = {**CHECKERS, **microworld.checkers()}
+    if word.endswith(".py"):
+        raise SettingsError(f"--reward {word} does not say which function; write {word}:function")
+    if "/" in word and word not in checkers:
+        raise SettingsError(f"--reward {word}: there is no such folder of a reward model, or it has no config.json")
     if word != "checker" and word not in checkers:
         raise SettingsError(
             f"--reward {word} is no checker, no reward model folder, no server and no file.py:function; "

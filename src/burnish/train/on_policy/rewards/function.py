@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import importlib.util
 import inspect
+import json
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
@@ -18,6 +19,7 @@ from burnish.train.on_policy.rewards.limits import SECONDS, held
 from burnish.train.on_policy.rewards.reward import Reward, line_ends, missing, of_steps
 
 COLUMNS = ("reference", "ability", "checker", "route")  # of the prompts
+GIVEN = ("prompts", "completions", "completion_ids", *COLUMNS)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -25,9 +27,10 @@ class FunctionReward:
     """A Python function of the user's, in TRL's form: `f(prompts=, completions=, **columns)` gives a list of numbers.
 
     `prompts` and `completions` are texts, `completion_ids` lists of token ids, and `reference`, `ability`,
-    `checker`, `route` lists of what the prompts hold; a function is given those that it has a parameter for. None is
-    missing. A list in the place of a number holds the rewards of an answer's steps, its lines that are not blank. It
-    is trusted code: it runs in this process, in a thread.
+    `checker`, `route` lists of what the prompts hold; so are the other columns of their rows (`Prompt.columns`). A
+    function is given those that it has a parameter for. It may be `async`. None is missing. A list in the place of a
+    number holds the rewards of an answer's steps, its lines that are not blank. It is trusted code: it runs in this
+    process, in a thread.
 
     Args:
         spec: `file.py:function`; where it is, not what.
@@ -78,6 +81,26 @@ class FunctionReward:
             raise SettingsError(f"{path} has no function {self.name!r}")
         return found
 
+    @property
+    def columns(self) -> set[str] | None:
+        """The columns of the data that the function has a parameter for, beside what it is given; None: any."""
+        named = _parameters(self.function)
+        return None if named is None or None in named.values() else set(named) - {*GIVEN}
+
+    def check(self, prompts: Iterable[Prompt]) -> None:
+        """
+        Raises:
+            SettingsError: the function must be given a column that no prompt has.
+        """
+        held = {name for prompt in prompts for name in _columns(prompt)}
+        wanted = [name for name, must in (_parameters(self.function) or {}).items() if must]
+        lacking = [name for name in wanted if name not in held and name not in GIVEN]
+        if lacking:
+            there = [*GIVEN, *sorted(held)]
+            raise SettingsError(
+                f"{self.spec} needs {lacking[0]!r}, which is no column of the prompts; it can have {', '.join(there)}"
+            )
+
     def rewards(
         self, prompts: Mapping[str, Prompt], responses: Sequence[Response], *, work: Work | None = None
     ) -> list[Reward]:
@@ -93,8 +116,11 @@ class FunctionReward:
             "completion_ids": [list(response.token_ids) for response in responses],
         }
         columns |= {name: [getattr(prompt, name) for prompt in asked] for name in COLUMNS}
+        more = [_columns(prompt) for prompt in asked]
+        others = sorted({name for row in more for name in row} - {*GIVEN})
+        columns |= {name: [row.get(name) for row in more] for name in others}
         function, wanted = self.function, _wanted(self.function, columns)
-        given, why = held(lambda: function(**wanted), self.seconds, through=())
+        given, why = held(lambda: _called(function, wanted), self.seconds, through=(), file=_path(self.spec))
         if why:
             return missing(f"{self.spec} {why}", len(responses))
         values = self._whole(given, len(responses))
@@ -127,16 +153,33 @@ class FunctionReward:
         return Reward(value=float(value))
 
 
-def _wanted(function: Callable[..., Any], columns: Mapping[str, Any]) -> dict[str, Any]:
-    """The columns that the function has a parameter for; all of them where it takes any."""
+def _called(function: Callable[..., Any], columns: dict[str, Any]) -> Any:
+    import asyncio
+
+    found = function(**columns)
+    return asyncio.run(found) if inspect.iscoroutine(found) else found
+
+
+def _parameters(function: Callable[..., Any]) -> dict[str, bool | None] | None:
+    """Each parameter: whether it must be given, None for those that take any name. None: it does not tell."""
     try:
         parameters = inspect.signature(function).parameters.values()
     except (TypeError, ValueError):
+        return None
+    return {p.name: None if p.kind is p.VAR_KEYWORD else p.default is p.empty for p in parameters
+            if p.kind is not p.VAR_POSITIONAL}  # fmt: skip
+
+
+def _wanted(function: Callable[..., Any], columns: Mapping[str, Any]) -> dict[str, Any]:
+    """The columns that the function has a parameter for; all of them where it takes any."""
+    named = _parameters(function)
+    if named is None or None in named.values():
         return dict(columns)
-    if any(parameter.kind is inspect.Parameter.VAR_KEYWORD for parameter in parameters):
-        return dict(columns)
-    names = {parameter.name for parameter in parameters}
-    return {name: values for name, values in columns.items() if name in names}
+    return {name: values for name, values in columns.items() if name in named}
+
+
+def _columns(prompt: Prompt) -> dict[str, Any]:
+    return json.loads(prompt.columns) if prompt.columns else {}
 
 
 def _path(spec: str) -> Path:

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import contextvars
 import math
+import traceback
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 from burnish.errors import BurnishError, SettingsError
@@ -20,7 +22,11 @@ ALL_LATE = 9  # answers in a row, whatever the prompt, before it is asked no mor
 
 
 def held(
-    function: Callable[[], Any], seconds: float, *, through: tuple[type[BaseException], ...] = (BurnishError,)
+    function: Callable[[], Any],
+    seconds: float,
+    *,
+    through: tuple[type[BaseException], ...] = (BurnishError,),
+    file: Path | None = None,
 ) -> tuple[Any, str]:
     """(value, "") of a function of this process, or (None, why): it raised, or took longer.
 
@@ -29,6 +35,7 @@ def held(
 
     Args:
         through: what is no fault of the reward, and is raised here; what is no `Exception` but an exit is so too.
+        file: whose last line on the way to an error is told.
     """
     context = contextvars.copy_context()  # device and dtype of the run are in it
 
@@ -46,7 +53,13 @@ def held(
         return value, ""
     if isinstance(error, through) or not isinstance(error, (Exception, SystemExit)):
         raise error
-    return None, f"raised {type(error).__name__}: {error}"
+    return None, f"raised {type(error).__name__}: {error}{_line(error, file)}"
+
+
+def _line(error: BaseException, file: Path | None) -> str:
+    frames = traceback.extract_tb(error.__traceback__)
+    met = [frame for frame in frames if file and Path(frame.filename).resolve() == file.resolve()]
+    return f" (line {met[-1].lineno}: {met[-1].line})" if met else ""
 
 
 def check_seconds(seconds: float) -> None:
