@@ -206,7 +206,7 @@ def test_rows_to_stay_close_on(called, place):
         (["grpo", "--reward", "math*nan"], "--reward math*nan: the weight after * is no number"),
         (["grpo", "--reward", "math*0"], "every reward has the weight 0"),
         (["grpo", "--reward", "none.py:f"], "--reward none.py:f: there is no such file"),
-        (["grpo", "--reward", "rewards.py"], "does not say which function; write rewards.py:function"),
+        (["grpo", "--reward", "rewards.py"], "does not say which function; write it as rewards.py:function"),
         (["grpo", "--reward", "runs/none"], "there is no such folder of a reward model"),
         (["grpo", "--reward", "rewards.py:late"], "has no function 'late'"),
         (["grpo", "--reward", "math", "--teacher", "x"], "grpo takes no teacher: --teacher DIR_OR_HUB_ID"),

@@ -111,7 +111,7 @@ def _weighted(spec: str, prompts: Sequence[Any]) -> tuple[float, Any]:
         return weight, function
     checkers = {**CHECKERS, **microworld.checkers()}
     if word.endswith(".py"):
-        raise SettingsError(f"--reward {word} does not say which function; write {word}:function")
+        raise SettingsError(f"--reward {word} does not say which function; write it as {word}:function")
     if "/" in word and word not in checkers:
         raise SettingsError(f"--reward {word}: there is no such folder of a reward model, or it has no config.json")
     if word != "checker" and word not in checkers:
