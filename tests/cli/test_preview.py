@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from burnish import microworld
+from burnish.records import Sampling, read_demonstrations, read_preferences, read_prompts
 from tests.conftest import Called
 from tests.train.material import make_model
 
@@ -114,3 +115,22 @@ def test_switches_and_turns_are_shown(called: Called, model: str, tmp_path: Path
         assert ("1 nothing in it is trained" in done[1]) == bool(lost)
         if not lost:
             assert "Second" in "".join(text.replace("|", "") for _, what, _, text in lines if what == "untrained")
+
+
+def test_the_microworld_is_written_as_files_that_training_reads(called: Called, tmp_path: Path) -> None:
+    out = tmp_path / "files"
+    done = called("data", "microworld", "--out", str(out), "--count", "8", "--abilities", "arithmetic,ordering")
+    assert done[0] == 0 and done[1].count("8 rows -> ") == 4
+    shown = read_demonstrations(out / "demonstrations.jsonl").rows
+    pairs = read_preferences(out / "pairs.jsonl").rows
+    asked, held = (read_prompts(out / f"{name}.jsonl").rows for name in ("prompts", "heldout"))
+    contexts = [row.context for row in (*shown, *pairs)] + [row.messages for row in (*asked, *held)]
+    assert len(set(contexts)) == 32  # no task is in two of them
+    assert all(len({answer.messages for answer in pair.candidates}) == 2 for pair in pairs)
+    sampling = Sampling(temperature=0.0, max_new_tokens=64)
+    for prompt in (*asked, *held):
+        right = microworld.Oracle().answer([prompt], n=1, sampling=sampling)[0]
+        assert microworld.checkers()[prompt.checker].check(prompt, right).correct
+    told = called("data", "microworld", "--out", str(out), "--abilities", "arithmetics")
+    assert told[0] == 2 and "no family 'arithmetics'" in told[2]
+    assert called("data", "microworld", "--out", str(out), "--count", "0")[0] == 2

@@ -22,7 +22,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     rich_markup_mode=None,
 )
-data_app = typer.Typer(help="Look at training rows as a model will see them.", no_args_is_help=True)
+data_app = typer.Typer(help="Training rows as a model sees them, and some to try with.", no_args_is_help=True)
 score_app = typer.Typer(help="Measure judges and models from verdicts and labels in files.", no_args_is_help=True)
 merge_app = typer.Typer(help="Combine the weights of several models.", no_args_is_help=True)
 
@@ -48,6 +48,7 @@ score_app.command("winrate")(scoring.win_rate)
 score_app.command("pairs")(scoring.pairs)
 app.add_typer(score_app, name="score")
 data_app.command("preview")(preview.preview)
+data_app.command("microworld")(preview.microworld)
 app.add_typer(data_app, name="data")
 
 

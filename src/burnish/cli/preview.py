@@ -1,4 +1,4 @@
-"""`burnish data preview FILE --model DIR`: rows as a model will see them, and what of them is trained on."""
+"""`burnish data`: rows as a model will see them, with what of them is trained on; and files to try training with."""
 
 from __future__ import annotations
 
@@ -126,6 +126,33 @@ def show_row(screen: Any, codec: Any, row: Any, train_on: str = "last", full: bo
             print_stretches(screen, codec.tokens, encoded, range(encoded.prompt_length), full)
         screen.print(Text(f" {name}", style="bold"))
         print_stretches(screen, codec.tokens, encoded, range(encoded.prompt_length, len(encoded.ids)), full)
+
+
+def microworld(
+    *,
+    out: Annotated[Path, typer.Option(help="Folder for demonstrations, pairs, prompts and heldout, .jsonl each.")],
+    count: Annotated[int, typer.Option(help="Rows of each file.")] = 600,
+    abilities: Annotated[str, typer.Option(help="With commas, of the ten families. Default: all in turn.")] = "",
+    seed: Annotated[int, typer.Option(help="Seed of the tasks.")] = 0,
+) -> None:
+    """Write tasks of the embedded world as training files, to try any method with `--model microworld`.
+
+    \b
+    burnish data microworld --out files
+    burnish train sft --model microworld --data files/demonstrations.jsonl --out runs/sft
+    burnish train grpo --model runs/sft --data files/prompts.jsonl --reward checker --out runs/grpo
+    burnish evaluate --model runs/grpo --data files/heldout.jsonl
+    """
+    from burnish.cli.verbs import _check_place, _write
+    from burnish.microworld import FAMILIES, file_rows
+    from burnish.records import write_jsonl
+
+    names = [name.strip() for name in abilities.split(",") if name.strip()]
+    found = file_rows(count, seed=seed, families=names or FAMILIES)
+    _check_place(out)
+    for kind, rows in found.items():
+        _write(out / f"{kind}.jsonl", write_jsonl, rows)
+        print(f"{len(rows):,} rows -> {out / kind}.jsonl")
 
 
 def print_stretches(screen: Any, tokens: Any, encoded: Any, places: range, full: bool = False) -> None:

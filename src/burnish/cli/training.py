@@ -36,7 +36,8 @@ Data = Annotated[
     list[str],
     typer.Option(
         help="Rows (JSONL, JSON, Parquet): text, messages, prompt/completion, prompt/chosen/rejected; with strength, "
-        "margin, chosen_score, chosen_grades, label, attributes or completions and labels where the method reads them. "
+        "margin, chosen_score, chosen_grades, label, attributes or completions and labels where the method reads them; "
+        "prompts alone for methods on fresh answers, with reference, checker, route. "
         "May be repeated."
     ),
 ]

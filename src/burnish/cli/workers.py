@@ -127,10 +127,15 @@ def file_prompts(asked: Asked) -> dict[str, Any]:
     """Prompts of a file; unless another file is given, a fifth by hash is held out and a tenth chooses checkpoints."""
     import hashlib
 
-    from burnish.records import read_prompts
+    from burnish.cli.fresh.rewards import columns_of
+    from burnish.records import read_prompts, with_columns
 
-    rows = read_prompts(Path(asked.prompts)).rows
-    held = list(read_prompts(Path(asked.heldout)).rows) if asked.heldout else []
+    columns = columns_of([pair.partition("=")[2] for pair in asked.rewards])
+
+    def read(file: str) -> list[Any]:
+        return with_columns(read_prompts(Path(file)).rows, file, columns)
+
+    rows, held = read(asked.prompts), read(asked.heldout) if asked.heldout else []
     pools: dict[str, list[Any]] = {"prompts": [], "dev": [], "heldout": held}
     for row in rows:
         place = int(hashlib.blake2b((row.task or row.id).encode(), digest_size=4).hexdigest(), 16) / 2**32

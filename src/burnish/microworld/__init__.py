@@ -10,6 +10,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from burnish.microworld.exporting import file_rows
 from burnish.microworld.families import FAMILIES
 from burnish.microworld.judging import scripted_judge
 from burnish.microworld.oracle import Oracle
@@ -39,6 +40,7 @@ __all__ = [
     "checks_known_truth",
     "export_gsm8k",
     "few_shot",
+    "file_rows",
     "prompts",
     "scripted_judge",
 ]
