@@ -1,6 +1,6 @@
 """Kill processes that train together, run the same command again, and compare every bit with what nobody killed.
 
-    python bench/kill_ranks.py [--kills 20] [--processes 2] [--seed 0] [--json]
+    python bench/kill_ranks.py [--kills 20] [--processes 2] [--seed 0] [--only grpo] [--json]
 
 `torchrun ... -m burnish.train` from the shipped base: DPO on pairs of the microworld, and GRPO on its prompts. Each go
 ends by `kill -9` of one process after one to four of its own updates, in the middle of drawing answers (GRPO), or of
@@ -60,7 +60,7 @@ REWARD = """
 def share(completions):
     return [sum(letter.isdigit() for letter in text) / max(1, len(text)) for text in completions]
 """
-ROUNDS = ("rounds=6", "prompts=4", "samples=4", "max_new_tokens=12", "lr=1e-4", "refuse_above=1")
+ROUNDS = ("rounds=12", "prompts=4", "samples=4", "max_new_tokens=12", "lr=1e-4", "refuse_above=1")
 ROWS = ("lr=5e-4", "batch_rows=8", "epochs=3", "refuse_above=1")
 
 
@@ -103,7 +103,7 @@ def kill_until(
     return kills
 
 
-def bench(kills: int, processes: int, seed: int, place: Path) -> list[dict[str, object]]:
+def bench(kills: int, processes: int, seed: int, place: Path, only: str = "") -> list[dict[str, object]]:
     """Both loops; the rows of the table."""
     pairs, prompts, reward = place / "pairs.jsonl", place / "prompts.jsonl", place / "reward.py"
     write_pairs(pairs, 120)
@@ -116,6 +116,8 @@ def bench(kills: int, processes: int, seed: int, place: Path) -> list[dict[str, 
     }
     rows = []
     for method, (options, settings, places) in loops.items():
+        if only not in ("", method):
+            continue
         words = [method, "--model", base_weights().path, *options, "--track", "none"]
         words += [part for setting in settings for part in ("--set", setting)]
         whole, killed = place / f"{method}-whole", place / f"{method}-killed"
@@ -138,11 +140,12 @@ def main() -> None:
     parser.add_argument("--kills", type=int, default=20, help="of each loop")
     parser.add_argument("--processes", type=int, default=2)
     parser.add_argument("--seed", type=int, default=0, help="of the places")
+    parser.add_argument("--only", choices=("dpo", "grpo"), default="", help="one of the loops")
     parser.add_argument("--json", action="store_true", help="print one JSON object")
     asked = parser.parse_args()
     place = Path(tempfile.mkdtemp(prefix="burnish-kill-ranks-"))
     try:
-        rows = bench(asked.kills, asked.processes, asked.seed, place)
+        rows = bench(asked.kills, asked.processes, asked.seed, place, asked.only)
     finally:
         shutil.rmtree(place)
     show("kill_ranks", rows, asked.json)
