@@ -8,7 +8,7 @@ from typing import Any
 
 import torch
 
-from burnish.models import weights_of
+from burnish.models import load_causal, weights_of
 from burnish.records import GRADES, Attribute, Candidate, Demonstration, Document, Message, Preference, Step, Weights
 
 CHATML = (
@@ -82,6 +82,20 @@ def make_model(place: Path, *, seed: int = 0, template: str | None = CHATML, sca
     place.mkdir(parents=True, exist_ok=True)
     model.save_pretrained(place)
     tokenizer.save_pretrained(place)
+    return weights_of(place)
+
+
+def near(base: Weights, place: Path) -> Weights:
+    """What `base` might have been tuned from: the same model with every weight a little elsewhere."""
+    import shutil
+
+    shutil.copytree(base.path, place, dirs_exist_ok=True)
+    model = load_causal(base)
+    torch.manual_seed(9)
+    with torch.no_grad():
+        for parameter in model.parameters():
+            parameter.sub_(1e-2 * torch.randn(parameter.shape))
+    model.save_pretrained(place)
     return weights_of(place)
 
 

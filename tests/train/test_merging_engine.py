@@ -8,28 +8,19 @@ import pytest
 import torch
 
 from burnish.errors import ModelError, SettingsError
-from burnish.models import load_causal, weights_of
+from burnish.models import load_causal
 from burnish.runs.compute import Compute, computing
 from burnish.train import train_rows
 from burnish.train.checkpoint import Progress
 from burnish.train.on_policy import train_fresh
 from burnish.train.session import Session
-from tests.train.material import LOOP, folders, make_model, preferences
+from tests.train.material import LOOP, folders, make_model, near, preferences
 from tests.train.on_policy.material import FAST, Recorder, lines_of, prompts, tree
 
 
 @pytest.fixture(scope="module")
 def origin(base, tmp_path_factory: pytest.TempPathFactory) -> Any:
-    """What `base` was tuned from: the same model with every weight a little elsewhere."""
-    place = tmp_path_factory.mktemp("origin") / "model"
-    found = make_model(place)
-    model = load_causal(found)
-    torch.manual_seed(9)
-    with torch.no_grad():
-        for parameter in model.parameters():
-            parameter.sub_(1e-2 * torch.randn(parameter.shape))
-    model.save_pretrained(place)
-    return weights_of(place)
+    return near(base, tmp_path_factory.mktemp("origin") / "model")
 
 
 def fixed(base: Any, work: Any = None, **how: Any) -> Any:

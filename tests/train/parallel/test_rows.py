@@ -20,6 +20,10 @@ from tests.train.parallel.world import Failed, together
 
 NAMES = ("pretrain", "sft", "reward", "reward-soft", "dpo", "kto")
 OTHERS = tuple(name for name in METHODS if name not in NAMES)
+MERGED = {
+    "dare": {"merging": "dare,keep=0.3,alpha=1e-3,every=2"},
+    "ties": {"merging": "ties,keep=0.3,alpha=1e-3,rescale=inv_p"},
+}
 
 
 def lines(work: Path) -> list[dict[str, float]]:
@@ -93,6 +97,7 @@ def test_a_batch_of_one_row_leaves_a_process_idle_and_changes_nothing(base, plac
 def test_all_other_methods_and_adapters(base, place):
     pytest.importorskip("peft")
     more = {name: {} for name in OTHERS} | {"lora": {"method": "dpo", "lora_rank": 4}}
+    more |= {name: {"method": "dpo", **how} for name, how in MERGED.items()}
     calls = [(cases.rows, (name, base, place / "three" / name, "float64", how)) for name, how in more.items()]
     together(3, *calls, place=place / "meet-all")
     for name, how in more.items():
