@@ -84,7 +84,7 @@ def test_a_server_draws_for_two_processes_what_it_draws_for_one(base, tmp_path, 
     if "lora_rank" in more:
         pytest.importorskip("peft", reason="pip install 'burnish[lora]' for LoRA")
     if "tools" in more:
-        more = {"tools": Tools.of(["calculator"])}
+        more = {"tools": Tools.of(["calculator"], turns=2, result_tokens=16)}
     how = {"method": "grpo", "updates": 2, **more}
     with hosted(Host(Path(base.path))) as url:
         call = (partial(cases.rounds, url=url, **how), (base, tmp_path / "two", "float32"))
@@ -93,7 +93,7 @@ def test_a_server_draws_for_two_processes_what_it_draws_for_one(base, tmp_path, 
     with hosted(host) as url:
         alone, answers = cases.rounds(base, tmp_path / "one", "float32", url=url, **how)
     assert answers == theirs and len(set(answers)) > 1 and len(host.told) == 3
-    check(tmp_path / "one", tmp_path / "two", numbers=1e-4, moved=0.1)
+    check(tmp_path / "one", tmp_path / "two", numbers=1e-4, moved=0.3)  # a tenth of the rate of these rounds
     assert outcome.metrics["all_answers_lost"] == alone.metrics["all_answers_lost"] == 0
 
 
