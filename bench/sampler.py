@@ -57,7 +57,7 @@ def ours(
     start = clock()
     limits = Limits(max_new_tokens=TOKENS, temperature=1.0, stop_ids=stops)
     ordered = sorted(prompts, key=len, reverse=True)
-    for first in range(0, PROMPTS, 256 // SAMPLES):
+    for first in range(0, len(ordered), 256 // SAMPLES):
         part = ordered[first : first + 256 // SAMPLES]
         keys = [key(0, str(first + i), s) for i in range(len(part)) for s in range(SAMPLES)]
         decoder.generate(part, SAMPLES, uniforms(keys, TOKENS), limits)
@@ -68,7 +68,7 @@ def theirs(model: LlamaForCausalLM, prompts: list[list[int]], stops: tuple[int, 
     """Seconds of `generate` on the same batches, left-padded."""
     start = time.perf_counter()
     ordered = sorted(prompts, key=len, reverse=True)
-    for first in range(0, PROMPTS, 256 // SAMPLES):
+    for first in range(0, len(ordered), 256 // SAMPLES):
         part = ordered[first : first + 256 // SAMPLES]
         longest = max(map(len, part))
         ids = torch.tensor([[0] * (longest - len(p)) + p for p in part])
@@ -99,7 +99,7 @@ def compare_compiled() -> Iterator[dict[str, Any]]:
         plain, compiled = open_decoder(build(shape, vocabulary)), open_decoder(build(shape, vocabulary), compile=True)
         if not compiled.compile:
             raise SystemExit(f"not compiled: {compiled.notice}")
-        ours(compiled, prompts[:1], ())
+        ours(compiled, prompts[:8], ())
         made = time.perf_counter() - began
         for name, every in (("full_length", 0), ("early_stops", 24)):
             stops = tuple(range(3, 3 + vocabulary // every)) if every else ()

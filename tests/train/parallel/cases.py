@@ -80,10 +80,6 @@ def _end_after(owner: type, name: str, when: Callable[[Any], bool]) -> None:
     setattr(owner, name, armed)
 
 
-def tree(folder: Path) -> dict[str, bytes]:
-    return {str(p.relative_to(folder)): p.read_bytes() for p in sorted(folder.rglob("*")) if p.is_file()}
-
-
 def rounds(
     base: Weights, place: Path, dtype: str = "float64", *, url: str = "", **how: Any
 ) -> tuple[Any, list[tuple[int, ...]]]:

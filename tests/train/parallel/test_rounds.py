@@ -10,6 +10,7 @@ import pytest
 
 from burnish.errors import WorkerError
 from burnish.train.on_policy import Tools
+from tests.train.material import tree
 from tests.train.on_policy.material import METHODS
 from tests.train.on_policy.served import Host, hosted
 from tests.train.parallel import cases
@@ -54,7 +55,7 @@ def test_two_processes_draw_and_update_as_one(base, place, drawn, key):
 
 
 def test_again_by_two_processes_is_bitwise_equal(place, drawn):
-    assert cases.tree(place / "again" / "artifact") == cases.tree(place / "two" / "grpo" / "artifact")
+    assert tree(place / "again" / "artifact") == tree(place / "two" / "grpo" / "artifact")
 
 
 def test_killed_while_it_draws_is_bitwise_equal(base, place, drawn):
@@ -68,7 +69,7 @@ def test_killed_while_it_draws_is_bitwise_equal(base, place, drawn):
     with pytest.raises(ProcessLookupError):
         together(2, call, place=place / "meet", first=[(cases.arm, (1, 2 + 4, "draw"))])
     (resumed,) = together(2, call, place=place / "meet")
-    assert cases.tree(place / "broken" / "artifact") == cases.tree(place / "two" / "straight" / "artifact")
+    assert tree(place / "broken" / "artifact") == tree(place / "two" / "straight" / "artifact")
     assert resumed[1] == answers[len(answers) // 2 :] and resumed[0].metrics == whole.metrics
 
 
@@ -108,7 +109,7 @@ def test_killed_with_state_beside_the_optimisers_is_bitwise_equal(base, tmp_path
     with pytest.raises(ProcessLookupError):
         together(2, broken, place=tmp_path / "meet", first=[(cases.arm, (1, 3, "update"))])
     together(2, broken, place=tmp_path / "meet")
-    assert cases.tree(tmp_path / "broken" / "artifact") == cases.tree(tmp_path / "straight" / "artifact")
+    assert tree(tmp_path / "broken" / "artifact") == tree(tmp_path / "straight" / "artifact")
 
 
 @pytest.mark.slow

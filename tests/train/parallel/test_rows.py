@@ -14,7 +14,7 @@ from burnish.models import Row, load_causal, stream_tensors
 from burnish.train import METHODS, Loop, packs
 from burnish.train.batch import Example
 from burnish.train.parallel.several import dealt
-from tests.train.material import LOOP
+from tests.train.material import LOOP, tree
 from tests.train.parallel import cases
 from tests.train.parallel.world import Failed, together
 
@@ -84,7 +84,7 @@ def test_two_processes_train_what_one_trains(base, place, outcomes, name):
 def test_in_float32_they_differ_by_rounding_and_each_time_by_nothing(base, place, outcomes):
     cases.rows("dpo", base, place / "one-a")
     check(place / "one-a", place / "two-a", numbers=2e-5, moved=0.02)
-    assert cases.tree(place / "two-a" / "artifact") == cases.tree(place / "two-b" / "artifact")
+    assert tree(place / "two-a" / "artifact") == tree(place / "two-b" / "artifact")
     assert outcomes["a"].weights.id == outcomes["b"].weights.id
 
 
