@@ -47,6 +47,8 @@ def test_sampling_from_a_server(tmp_path: Path) -> None:
         called("requests", prompts)
     with pytest.raises(SettingsError, match="which model"):
         called("sample", "--model", "http://h/v1", "--prompts", prompts, "--out", out)
+    with pytest.raises(SettingsError, match="--compile is for a folder of weights"):
+        called("sample", "--model", "http://h/v1#m", "--prompts", prompts, "--out", out, "--compile")
 
 
 def failing(share: int) -> Any:

@@ -10,6 +10,7 @@ import torch
 from torch import nn
 from transformers import AutoConfig, AutoModelForCausalLM
 
+from burnish.errors import SettingsError
 from burnish.llm.local import decode, layers
 from burnish.llm.local.decode import Decoder, Grouped, open_decoder
 from burnish.llm.local.layers import why_not
@@ -104,8 +105,8 @@ def test_a_step_that_disagrees_is_not_taken(monkeypatch: pytest.MonkeyPatch) -> 
     """Queries turned the wrong way: the probe finds it, and the model's own modules serve."""
     real = layers.Layers.__init__
 
-    def wrong(self: Any, *args: Any) -> None:
-        real(self, *args)
+    def wrong(self: Any, *args: Any, **how: Any) -> None:
+        real(self, *args, **how)
         self.sin = -self.sin
 
     monkeypatch.setattr(layers.Layers, "__init__", wrong)
@@ -152,3 +153,44 @@ def test_rotary_angles_beyond_their_threshold_are_not_looked_up(monkeypatch: pyt
     for row in (0, 10, 17):
         reference = eager_logprobs(decoder.model, requests(6, before=20)[row // 3], drawn.token_ids[row])
         assert np.abs(np.array(reference) - np.array(drawn.logprobs[row])).max() < 1e-5
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("architecture", ["llama", "qwen2", "qwen3", "mistral"])
+def test_compiled_gives_the_same_tokens(architecture: str) -> None:
+    """Float64 (norms are in float32) and float32; rows leave down to the last one; what was compiled serves all."""
+    torch._dynamo.reset()
+    for dtype, bound in (("float64", 1e-5), ("float32", 1e-4)):
+        model = mistral().to(getattr(torch, dtype)) if architecture == "mistral" else model_of(architecture, dtype)
+        compiled = open_decoder(model, compile=True)
+        assert (compiled.bare, compiled.compile, compiled.notice) == (True, True, "")
+        plain = Decoder(model, Grouped, compiled.attention, bare=True)
+        for prompts in (requests(6, before=20), requests(4)):
+            found, wanted = drawn_by(compiled, prompts), drawn_by(plain, prompts)
+            assert found.token_ids == wanted.token_ids and found.finish == wanted.finish
+            assert len({len(ids) for ids in found.token_ids}) > 3 and apart(found, wanted) <= bound
+        torch._dynamo.utils.counters.clear()
+        drawn_by(compiled, requests(5, before=3))
+        assert not torch._dynamo.utils.counters["stats"]["unique_graphs"]
+
+
+def test_a_form_that_is_not_known_is_not_compiled() -> None:
+    decoder = open_decoder(model_of("gemma2"), compile=True)
+    assert decoder.path is Grouped and not decoder.compile and not decoder.bare
+    assert decoder.notice.startswith("stepped through its own modules (not compiled: ")
+
+
+def test_without_a_compiler_it_is_refused(monkeypatch) -> None:
+    monkeypatch.setenv("CXX", "no-such-compiler")
+    with pytest.raises(SettingsError, match=r"needs a C\+\+ compiler, and no-such-compiler is not there"):
+        open_decoder(model_of("llama"), compile=True)
+
+
+def test_what_cannot_be_compiled_is_stepped_without(monkeypatch) -> None:
+    def fails(*given: Any) -> None:
+        raise RuntimeError("nothing comes out of the compiler")
+
+    monkeypatch.setattr(layers, "compiled", lambda: (fails, fails))
+    decoder = open_decoder(model_of("llama"), compile=True)
+    assert (decoder.bare, decoder.compile) == (True, False)
+    assert decoder.notice == "stepped without compiling (RuntimeError: nothing comes out of the compiler)"

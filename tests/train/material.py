@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
+import pytest
 import torch
 
-from burnish.models import weights_of
+from burnish.models import load_causal, weights_of
 from burnish.records import GRADES, Attribute, Candidate, Demonstration, Document, Message, Preference, Step, Weights
+from burnish.train.checkpoint import Progress
 
 CHATML = (
     "{% for message in messages %}<|im_start|>{{ message['role'] }}\n{{ message['content'] }}<|im_end|>\n{% endfor %}"
@@ -43,6 +46,48 @@ def folders(place: Path) -> Folders:
     for name in ("artifact", "scratch"):
         (place / name).mkdir(parents=True, exist_ok=True)
     return Folders(place / "artifact", place / "scratch")
+
+
+def tree(folder: Path) -> dict[str, bytes]:
+    """What lies in a folder, by path."""
+    return {str(p.relative_to(folder)): p.read_bytes() for p in sorted(folder.rglob("*")) if p.is_file()}
+
+
+class Killed(BaseException):
+    """Stands for the end of the process: nothing is saved on the way out."""
+
+
+def stopper(stop: BaseException, at: int) -> Callable[[Any], None]:
+    """A `track` that raises at the end of step `at`."""
+
+    def track(line: Any) -> None:
+        if line["step"] == at:
+            raise stop
+
+    return track
+
+
+def check_killed(
+    train: Callable[..., Any], place: Path, steps: Sequence[int], monkeypatch: pytest.MonkeyPatch
+) -> tuple[Any, Folders]:
+    """A training killed after each of these steps ends with the files and the numbers of one that was left alone.
+
+    Args:
+        train: takes the folders, and `track`. From the first kill on a checkpoint is written whenever one may be.
+
+    Returns:
+        The outcome and the folders of the training that went on.
+    """
+    straight = folders(place / "straight")
+    whole = train(straight)
+    monkeypatch.setattr(Progress, "due", lambda self, step: self.scratch is not None)
+    for at in steps:
+        with pytest.raises(Killed):
+            train(folders(place / "broken"), track=stopper(Killed(), at))
+    work = folders(place / "broken")
+    resumed = train(work)
+    assert tree(work.folder) == tree(straight.folder) and resumed.metrics == whole.metrics
+    return resumed, work
 
 
 def make_model(place: Path, *, seed: int = 0, template: str | None = CHATML, scale: float = 4.0) -> Weights:
@@ -82,6 +127,20 @@ def make_model(place: Path, *, seed: int = 0, template: str | None = CHATML, sca
     place.mkdir(parents=True, exist_ok=True)
     model.save_pretrained(place)
     tokenizer.save_pretrained(place)
+    return weights_of(place)
+
+
+def near(base: Weights, place: Path) -> Weights:
+    """What `base` might have been tuned from: the same model with every weight a little elsewhere."""
+    import shutil
+
+    shutil.copytree(base.path, place, dirs_exist_ok=True)
+    model = load_causal(base)
+    torch.manual_seed(9)
+    with torch.no_grad():
+        for parameter in model.parameters():
+            parameter.sub_(1e-2 * torch.randn(parameter.shape))
+    model.save_pretrained(place)
     return weights_of(place)
 
 

@@ -14,7 +14,7 @@ from burnish.train import METHODS, Loop, Optimiser, open_session, train_rows, tr
 from burnish.train.checkpoint import Progress
 from burnish.train.objectives import Imitation
 from burnish.train.optim.average import Average, starting_share
-from tests.train.material import LOOP, demonstrations, folders, preferences
+from tests.train.material import LOOP, Killed, demonstrations, folders, preferences, tree
 
 DECAY = 0.6
 
@@ -81,10 +81,6 @@ def test_with_adapters_the_adapters_are_averaged(base, tmp_path) -> None:
     assert rising and sum(found[n].norm() for n in rising) < sum(last[n].norm() for n in rising)
 
 
-class Killed(BaseException):
-    pass
-
-
 @pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
 @pytest.mark.parametrize("method", ["sft", "reward", "dpo"])
 def test_killed_and_resumed_is_bitwise_equal(base, tmp_path, monkeypatch, method, dtype) -> None:
@@ -106,10 +102,7 @@ def test_killed_and_resumed_is_bitwise_equal(base, tmp_path, monkeypatch, method
         with pytest.raises(Killed):
             train_rows(base, rows, work=broken, **how)
         train_rows(base, rows, work=folders(tmp_path / "broken"), **how)
-    names = sorted(p.name for p in straight.folder.iterdir())
-    assert names == sorted(p.name for p in broken.folder.iterdir())
-    for name in names:
-        assert (straight.folder / name).read_bytes() == (broken.folder / name).read_bytes(), name
+    assert tree(broken.folder) == tree(straight.folder)
 
 
 def test_a_checkpoint_without_an_average_is_refused() -> None:

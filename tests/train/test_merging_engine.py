@@ -2,34 +2,25 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Any
 
 import pytest
 import torch
 
 from burnish.errors import ModelError, SettingsError
-from burnish.models import load_causal, weights_of
+from burnish.models import load_causal
 from burnish.runs.compute import Compute, computing
 from burnish.train import train_rows
-from burnish.train.checkpoint import Progress
 from burnish.train.on_policy import train_fresh
 from burnish.train.session import Session
-from tests.train.material import LOOP, folders, make_model, preferences
-from tests.train.on_policy.material import FAST, Recorder, lines_of, prompts, tree
+from tests.train.material import LOOP, check_killed, folders, make_model, near, preferences, tree
+from tests.train.on_policy.material import FAST, Recorder, lines_of, prompts
 
 
 @pytest.fixture(scope="module")
 def origin(base, tmp_path_factory: pytest.TempPathFactory) -> Any:
-    """What `base` was tuned from: the same model with every weight a little elsewhere."""
-    place = tmp_path_factory.mktemp("origin") / "model"
-    found = make_model(place)
-    model = load_causal(found)
-    torch.manual_seed(9)
-    with torch.no_grad():
-        for parameter in model.parameters():
-            parameter.sub_(1e-2 * torch.randn(parameter.shape))
-    model.save_pretrained(place)
-    return weights_of(place)
+    return near(base, tmp_path_factory.mktemp("origin") / "model")
 
 
 def fixed(base: Any, work: Any = None, **how: Any) -> Any:
@@ -83,29 +74,12 @@ def test_zero_gradients_move_by_exactly_t_alpha_tau(base, origin, tmp_path, monk
         assert not torch.equal(value, start[name]), name
 
 
-class Killed(BaseException):
-    """Stands for the end of the process."""
-
-
 @pytest.mark.parametrize("train", [fixed, fresh])
 @pytest.mark.parametrize("words", ["dare,keep=0.3,alpha=1e-3", "ties,keep=0.3,alpha=1e-3,every=3,remask=false"])
 def test_killed_is_bitwise_equal(base, origin, tmp_path, monkeypatch, train, words):
-    how = {"merging": words, "merge_base": origin}
-    straight = folders(tmp_path / "straight")
-    whole = train(base, straight, **how)
-    monkeypatch.setattr(Progress, "due", lambda self, step: self.scratch is not None)
-    for at in (2, 4):
-
-        def track(line: Any, at: int = at) -> None:
-            if line["step"] == at:
-                raise Killed
-
-        with pytest.raises(Killed):
-            train(base, folders(tmp_path / "broken"), track=track, **how)
-    work = folders(tmp_path / "broken")
-    resumed = train(base, work, **how)
-    assert tree(work.folder) == tree(straight.folder) and resumed.metrics == whole.metrics
-    assert len(lines_of(work)) == whole.metrics["steps"]
+    run = partial(train, base, merging=words, merge_base=origin)
+    resumed, work = check_killed(run, tmp_path, (2, 4), monkeypatch)
+    assert len(lines_of(work)) == resumed.metrics["steps"]
 
 
 @pytest.mark.parametrize(

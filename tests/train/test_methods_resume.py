@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import json
 import random
-from pathlib import Path
 from typing import Any
 
 import pytest
 
 from burnish.train import METHODS, train_rows
 from burnish.train.checkpoint import Progress
-from tests.train.material import LOOP, Folders, folders, make_model, rows_for
+from tests.train.material import LOOP, Folders, Killed, folders, make_model, rows_for, tree
 
 # What a resumed training could lose: the step that keys the noise, KTO's reference point, the average of the weights.
 SETTINGS: dict[str, dict[str, Any]] = {
@@ -25,10 +24,6 @@ SETTINGS: dict[str, dict[str, Any]] = {
     "rpo": {"lr": 3e-3},
 }
 STEPS = 5
-
-
-class Killed(BaseException):
-    """Stands for the end of the process: nothing is saved on the way out."""
 
 
 def train(name: str, base: Any, work: Folders, stop: BaseException | None = None, at: int = 0) -> Any:
@@ -45,10 +40,6 @@ def train(name: str, base: Any, work: Folders, stop: BaseException | None = None
     rows = rows_for(METHODS[name].noun)
     more = {"teacher": make_model(work.folder.parents[1] / "teacher", seed=7)} if name == "distill" else {}
     return train_rows(base, rows, method=name, work=work, **LOOP | SETTINGS.get(name, {}) | more)
-
-
-def tree(folder: Path) -> dict[str, bytes]:
-    return {str(p.relative_to(folder)): p.read_bytes() for p in sorted(folder.rglob("*")) if p.is_file()}
 
 
 @pytest.mark.parametrize("name", METHODS)

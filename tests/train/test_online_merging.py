@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import threading
 
 import pytest
 import torch
@@ -11,6 +12,8 @@ from burnish.errors import ModelError, SettingsError
 from burnish.train import Optimiser
 from burnish.train.checkpoint import read_tensors, write_tensors
 from burnish.train.optim import OnlineMerging
+from burnish.train.optim.online_merging import Merger
+from burnish.train.optim.parts import Parts
 from tests.train.test_optim import pull, two_parameters
 
 SHAPES = {"weight": (40, 50), "bias": (40,)}
@@ -391,3 +394,85 @@ def test_it_runs_over_two_linear_parameters_as_the_existing_optimiser_tests_do()
     before = values(model)
     train(model, optimiser, 0, 4)
     assert all(torch.isfinite(v).all() and (v != before[n]).any() for n, v in values(model).items())
+
+
+# --- tensors that several hold in parts
+
+WIDE = {"weight": (40, 50), "bias": (40,), "short": (2, 30), "scale": ()}
+
+
+class Third(Parts):
+    """The rows that one of three threads holds; a tensor of two rows leaves the last one none."""
+
+    def __init__(self, rank, meet, given):
+        self.rank, self.meet, self.given = rank, meet, given
+
+    def shape(self, name, part):
+        return torch.Size(WIDE[name])
+
+    def cut(self, name, whole):
+        size = -(-len(whole) // 3) if whole.ndim else 0
+        return whole[self.rank * size : (self.rank + 1) * size] if whole.ndim else whole
+
+    def room(self, name, part):
+        return -(-WIDE[name][0] // 3) * torch.Size(WIDE[name][1:]).numel() if WIDE[name] else 1
+
+    def all(self, name, values):
+        if not WIDE[name]:
+            return values[None], 0
+        self.given[self.rank] = values
+        self.meet.wait()
+        found = torch.stack(self.given)
+        self.meet.wait()
+        return found, self.rank
+
+
+def coarse(shape, generator):
+    """Few values, so that many entries are as large as others."""
+    return torch.randint(-6, 7, shape, generator=generator).double() / 8
+
+
+def merged_by(how, parts):
+    """Four updates by given steps; the masters."""
+    generator = torch.Generator().manual_seed(2)
+    start, base = ({n: coarse(s, generator) for n, s in WIDE.items()} for _ in range(2))
+    masters = [parts.cut(n, value).clone() for n, value in start.items()]
+    merger = Merger(list(WIDE), masters, base=base, how=how, parts=parts)
+    for _ in range(4):
+        for (name, shape), master in zip(WIDE.items(), masters, strict=True):
+            master += parts.cut(name, coarse(shape, generator))
+        merger.update()
+    return masters
+
+
+@pytest.mark.parametrize("rescale", ["none", "inv_p", "l1"])
+@pytest.mark.parametrize(
+    "how", [{"method": "dare", "every": 2}, {"method": "ties"}, {"method": "ties", "vote": "unweighted", "every": 2}]
+)
+def test_who_holds_parts_merges_what_one_merges(how, rescale) -> None:
+    chosen = OnlineMerging(keep=0.3, alpha=0.25, rescale=rescale, **how)
+    whole = merged_by(chosen, Parts())
+    meet, given, found = threading.Barrier(3, timeout=30), [None] * 3, [None] * 3
+
+    def hold(rank):
+        found[rank] = merged_by(chosen, Third(rank, meet, given))
+
+    threads = [threading.Thread(target=hold, args=(rank,)) for rank in range(3)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(60)
+    for place, (name, wanted) in enumerate(zip(WIDE, whole, strict=True)):
+        parts = [masters[place] for masters in found]
+        together = torch.cat(parts) if WIDE[name] else parts[0]
+        assert together.shape == wanted.shape and not torch.equal(wanted, torch.zeros_like(wanted))
+        torch.testing.assert_close(together, wanted, rtol=1e-12 if rescale == "l1" else 0, atol=0)
+
+
+def test_of_equal_entries_the_first_stay() -> None:
+    values = coarse((40, 50), torch.Generator().manual_seed(3))
+    for keep in (0.001, 0.1, 0.3, 0.9):
+        merger = Merger([], [], base={}, how=OnlineMerging(method="ties", keep=keep))
+        kept = merger._largest("weight", values).flatten()
+        order = values.abs().flatten().argsort(descending=True, stable=True)[: round(keep * 2000)]
+        assert kept.nonzero()[:, 0].tolist() == sorted(order.tolist())

@@ -16,7 +16,7 @@ from burnish.errors import DataError, ModelError, SettingsError
 from burnish.models import load_causal, load_reward, weights_of
 from burnish.records import Candidate, Demonstration, Preference
 from burnish.train import train_dpo, train_reward, train_sft
-from tests.train.material import LOOP, demonstrations, folders, make_model, preferences, said
+from tests.train.material import LOOP, Killed, demonstrations, folders, make_model, preferences, said, tree
 
 TRAIN = {
     "sft": lambda base, work, **loop: train_sft(base, demonstrations(), work=work, **LOOP | loop),
@@ -29,10 +29,6 @@ TRAIN = {
 
 def metrics_of(work):
     return [json.loads(line) for line in (work.folder / "metrics.jsonl").read_text().splitlines()]
-
-
-def tree(folder: Path) -> dict[str, bytes]:
-    return {str(p.relative_to(folder)): p.read_bytes() for p in sorted(folder.rglob("*")) if p.is_file()}
 
 
 def test_sft_loss_falls_and_weights_load_back(base, tmp_path):
@@ -102,10 +98,6 @@ def test_dpo_margin_rises_and_the_chosen_do_not_fall_with_nll(base, tmp_path):
     assert first["loss"] == pytest.approx(math.log(2) + 0.2 * first["nll"], abs=1e-4)
     assert last["margin"] > 0.1 and last["accuracy"] == 1.0
     assert last["chosen"] >= first["chosen"] and last["chosen"] - first["chosen"] > last["rejected"] - first["rejected"]
-
-
-class Killed(BaseException):
-    """Stands for the end of the process at a step's end."""
 
 
 def kill_at(work, step):

@@ -20,10 +20,13 @@ Model = Annotated[
 Style = Annotated[str, typer.Option(help="chat, or completion for a base model without a chat template.")]
 
 
-def _client(model: str, style: str, device: str, dtype: str) -> Any:
+def _client(model: str, style: str, device: str, dtype: str, *, compile: bool = False) -> Any:
+    from burnish.errors import SettingsError
     from burnish.llm.requests import parse_endpoint
 
     if endpoint := parse_endpoint(model):
+        if compile:
+            raise SettingsError(f"--compile is for a folder of weights, and {model} is a server")
         return endpoint
     from burnish.chat import has_template
     from burnish.cli.workers import policy_weights
@@ -41,7 +44,7 @@ def _client(model: str, style: str, device: str, dtype: str) -> Any:
         raise ChatError(
             f"{weights.path} has no chat template; pass --style completion, or train it with a format first"
         )
-    return Local(weights=weights, style=style)
+    return Local(weights=weights, style=style, compile=compile)
 
 
 def chat(
@@ -92,6 +95,7 @@ def sample(
     seed: int = 0,
     device: str = "auto",
     dtype: str = "auto",
+    compile: Annotated[bool, typer.Option("--compile", help="Compile a token's step (docs/performance.md).")] = False,
     budget_tokens: Annotated[int, typer.Option(help="Stop a server after so many tokens; 0 is no limit.")] = 0,
     budget_money: Annotated[float, typer.Option(help="The same in US dollars.")] = 0.0,
     dry_run: Annotated[
@@ -109,7 +113,7 @@ def sample(
     rows = read_asked(prompts)
     asked = list({row.prompt.id: row.prompt for row in rows}.values())
     sampling = Sampling(temperature=temperature, top_p=top_p, max_new_tokens=max_new_tokens, seed=seed)
-    client = with_budget(_client(model, style, device, dtype), budget_tokens, budget_money)
+    client = with_budget(_client(model, style, device, dtype, compile=compile), budget_tokens, budget_money)
     kept = out.with_name(out.name + ".requests") / "sample.sqlite"
     if dry_run:
         print_estimate(client, asked, n, sampling, kept)

@@ -2,7 +2,7 @@
 
     who does what           call, packs, each
     what all of them know   total, union, first
-    what each of them has   take, optimiser, progress, gathered, whole
+    what each of them has   take, optimiser, parts, progress, gathered, plain, whole
 
 `parallel.several` is the other kind; where one process trains, nothing of it is imported.
 """
@@ -22,6 +22,7 @@ from burnish.protocols import Work
 from burnish.train.batch import Example, packs
 from burnish.train.checkpoint import Progress
 from burnish.train.optim import Optimiser
+from burnish.train.optim.parts import Parts
 from burnish.train.parallel.shards import WholeProgress
 
 Value = TypeVar("Value")
@@ -31,6 +32,7 @@ class Alone:
     """One process: all rows, all gradients and all weights are its own."""
 
     rank, world = 0, 1
+    parts = Parts()  # where the rows of what is trained are, from when there is an optimiser
 
     def call(self, function: Callable[..., Any], *inputs: Any, work: Work | None, **how: Any) -> None:
         """Have the other processes enter the same function with the same arguments."""
@@ -83,6 +85,14 @@ class Alone:
     def gathered(self, model: nn.Module) -> AbstractContextManager[None]:
         """Within it the model's parameters are whole tensors, to be read."""
         return nullcontext()
+
+    def plain(self, model: nn.Module, blank: Callable[[], nn.Module]) -> nn.Module | None:
+        """A plain model with the weights of this one, not to be changed; None in a process that does not write.
+
+        Args:
+            blank: makes a model of the same form, with any weights.
+        """
+        return model
 
     def whole(self, model: nn.Module) -> bool:
         """Bring the model together for writing; whether it is this process that writes it."""

@@ -196,7 +196,8 @@ class Session:
         """
         units = self.method.units(batch)
         total, sums = 0.0, {}
-        for part, weight in self.ranks.packs(batch, budget=self.loop.pack_tokens):
+        shares = [self.ranks.packs(some, budget=self.loop.pack_tokens) for some in self.method.apart(batch)]
+        for part, weight in (one for share in shares for one in share):
             with self.recompute.active() if self.recompute else nullcontext():
                 loss, counted = weighted(*self.method.part(self.model, part, units), weight)
             loss.backward()

@@ -15,7 +15,6 @@ from burnish.losses.on_policy import (
     process_advantages,
     rest_of_response,
     standardised,
-    whitened,
 )
 from tests.losses.on_policy.material import drawn
 
@@ -111,19 +110,6 @@ def test_a_tolerance_makes_nearly_equal_rewards_flat():
     assert standardised(rewards).flat.tolist() == [False, False]
     found = standardised(rewards, tolerance=1e-6)
     assert found.flat.tolist() == [True, False] and found.values.tolist() == [[0, 0], pytest.approx([-1, 1])]
-
-
-def test_whitened_over_the_batch():
-    raw = leave_one_out(drawn(4, 3, 4) * torch.tensor([[1.0], [5.0], [0.0]]))
-    for std, less in (("population", 0), ("sample", 1)):
-        found = whitened(raw, std=std, epsilon=0.1).values
-        spread = math.sqrt((raw.values**2).sum().item() / (12 - less)) + 0.1
-        torch.testing.assert_close(found, raw.values / spread, rtol=1e-12, atol=1e-13)
-    # a missing one is neither in the mean nor in the spread
-    known = torch.tensor([[True, True, True, False]])
-    found = whitened(centred(torch.tensor([[0.0, 3.0, 3.0, 100.0]]), known)).values[0]
-    assert found.tolist() == pytest.approx([-math.sqrt(2), math.sqrt(0.5), math.sqrt(0.5), 0], rel=1e-5)
-    assert whitened(centred(torch.ones(2, 3))).values.abs().max() == 0
 
 
 def test_one_group_of_all_is_the_batch_mean_baseline():

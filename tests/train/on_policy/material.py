@@ -6,7 +6,6 @@ import hashlib
 import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any
 
 import torch
@@ -91,7 +90,3 @@ def gradients_of(model: torch.nn.Module) -> dict[str, torch.Tensor]:
 
 def lines_of(work: Folders) -> list[dict[str, Any]]:
     return [json.loads(line) for line in (work.folder / "metrics.jsonl").read_text().splitlines()]
-
-
-def tree(folder: Path) -> dict[str, bytes]:
-    return {str(p.relative_to(folder)): p.read_bytes() for p in sorted(folder.rglob("*")) if p.is_file()}

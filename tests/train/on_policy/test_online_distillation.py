@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -15,12 +16,11 @@ from burnish.errors import DataError, ModelError, SettingsError
 from burnish.models import load_causal, weights_of
 from burnish.records import Prompt, Sampling, Weights
 from burnish.runs.compute import Compute, computing
-from burnish.train.checkpoint import Progress
 from burnish.train.on_policy import FRESH, OnlineDistillation, loop, train_fresh
 from burnish.train.on_policy.groups import Rewarded, example_of
 from burnish.train.on_policy.methods import planned_fresh, with_answers
-from tests.train.material import demonstrations, folders, make_model, said
-from tests.train.on_policy.material import agree, gradients_of, lines_of, prompts, tree
+from tests.train.material import check_killed, demonstrations, folders, make_model, said
+from tests.train.on_policy.material import agree, gradients_of, lines_of, prompts
 
 FAST: dict[str, Any] = {"rounds": 6, "prompts": 4, "samples": 2, "max_new_tokens": 6, "lr": 1e-2, "seed": 3}
 
@@ -159,27 +159,10 @@ def test_the_divergence_on_own_answers_falls(base, teacher, tmp_path, how):
     assert seen[1] < 0.5 * seen[0], seen
 
 
-class Killed(BaseException):
-    """Stands for the end of the process."""
-
-
 @pytest.mark.parametrize("how", [{"share": 0.5}, {"share": 1.0, "updates": 2}, {"share": 1.0, "objective": "minillm"}])
 def test_killed_twice_is_bitwise_equal(base, teacher, tmp_path, monkeypatch, how):
-    straight = folders(tmp_path / "straight")
-    how = {"rounds": 4, **how}
-    whole = train(base, teacher, straight, **how)
-    monkeypatch.setattr(Progress, "due", lambda self, step: self.scratch is not None)
-    for at in (2, 2 * how.get("updates", 1) + 2):
-
-        def track(line: Any, at: int = at) -> None:
-            if line["step"] == at:
-                raise Killed
-
-        with pytest.raises(Killed):
-            train(base, teacher, folders(tmp_path / "broken"), track=track, **how)
-    work = folders(tmp_path / "broken")
-    resumed = train(base, teacher, work, **how)
-    assert tree(work.folder) == tree(straight.folder) and resumed.metrics == whole.metrics
+    run = partial(train, base, teacher, rounds=4, **how)
+    check_killed(run, tmp_path, (2, 2 * how.get("updates", 1) + 2), monkeypatch)
 
 
 def test_a_prompt_whose_answer_does_not_fit_is_dropped(base, teacher):

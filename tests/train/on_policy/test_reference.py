@@ -12,8 +12,8 @@ from burnish.models import load_causal
 from burnish.runs.compute import Compute, computing
 from burnish.train.checkpoint import Progress
 from burnish.train.on_policy.objectives import fresh
-from tests.train.material import folders
-from tests.train.on_policy.material import Recorder, lines_of, train, tree
+from tests.train.material import Killed, folders, stopper, tree
+from tests.train.on_policy.material import Recorder, lines_of, train
 
 HOW: dict[str, Any] = {"rounds": 5, "prompts": 3}
 
@@ -102,10 +102,6 @@ def test_beta_rises_above_the_target_and_falls_below_it(base, tmp_path, method):
     assert betas[1e-6][-1] > 0.05
 
 
-class Killed(BaseException):
-    """Stands for the end of the process."""
-
-
 CASES: dict[str, dict[str, Any]] = {
     "every": {"method": "grpo", "reference": "every:2", "updates": 2},
     "ema": {"method": "warp", "reference": "ema:0.2", "updates": 2},
@@ -122,15 +118,9 @@ def test_killed_and_interrupted_is_bitwise_equal(base, tmp_path, monkeypatch, ke
         whole = train(base, straight, **CASES[key], **HOW)
         monkeypatch.setattr(Progress, "due", lambda self, step: self.scratch is not None)
 
-        def track(line: Any, at: int) -> None:
-            if line["step"] == at:
-                raise Killed
-
         for at in (4, 5):
             with pytest.raises(Killed):
-                train(
-                    base, folders(tmp_path / "broken"), track=lambda line, at=at: track(line, at), **CASES[key], **HOW
-                )
+                train(base, folders(tmp_path / "broken"), track=stopper(Killed(), at), **CASES[key], **HOW)
         stopped = Recorder(stop=KeyboardInterrupt(), at=2)
         with pytest.raises(KeyboardInterrupt):
             train(base, folders(tmp_path / "broken"), rewarder=stopped, **CASES[key], **HOW)

@@ -3,27 +3,13 @@
 from __future__ import annotations
 
 from collections import Counter
-from typing import Any
 
 import pytest
 
 from burnish.errors import WorkerError
 from burnish.train.checkpoint import Progress
-from tests.train.material import folders
-from tests.train.on_policy.material import METHODS, Recorder, lines_of, prompts, train, tree
-
-
-class Killed(BaseException):
-    """Stands for the end of the process: nothing is saved on the way out."""
-
-
-def stopper(stop: BaseException, at: int) -> Any:
-    def track(line: Any) -> None:
-        if line["step"] == at:
-            raise stop
-
-    return track
-
+from tests.train.material import Killed, folders, stopper, tree
+from tests.train.on_policy.material import METHODS, Recorder, lines_of, prompts, train
 
 CASES = {**METHODS, "lora": {"method": "grpo", "updates": 2, "lora_rank": 4}, "ema": {"method": "mdloo", "ema": 0.5}}
 

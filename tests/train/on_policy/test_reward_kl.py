@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from functools import partial
 from typing import Any
 
 import pytest
@@ -13,11 +14,10 @@ from burnish.errors import SettingsError
 from burnish.models import load_causal
 from burnish.records import Sampling
 from burnish.runs.compute import Compute, computing
-from burnish.train.checkpoint import Progress
 from burnish.train.on_policy import FRESH, Reward, RewardKl, loop
 from burnish.train.on_policy.groups import Rewarded, example_of
 from burnish.train.on_policy.methods import planned_fresh
-from tests.train.material import demonstrations, folders
+from tests.train.material import check_killed, demonstrations, folders
 from tests.train.on_policy.material import (
     FAST,
     agree,
@@ -27,7 +27,6 @@ from tests.train.on_policy.material import (
     share,
     stirred,
     train,
-    tree,
 )
 
 HOW: dict[str, Any] = {"method": "grpo-reward-kl", "through_kl": True}
@@ -158,26 +157,9 @@ def test_rows_to_stay_close_on_hold_the_policy_there(base, tmp_path):
     assert ends[20.0] < 0.5 * ends[0.0]
 
 
-class Killed(BaseException):
-    """Stands for the end of the process."""
-
-
 def test_killed_is_bitwise_equal(base, tmp_path, monkeypatch):
     how = {**HOW, "updates": 2, "keep_weight": 0.1, "keep_rows": 3, "keep": KEEP, "reference": "every:2", "rounds": 4}
-    straight = folders(tmp_path / "straight")
-    whole = train(base, straight, **how)
-    monkeypatch.setattr(Progress, "due", lambda self, step: self.scratch is not None)
-    for at in (3, 6):
-
-        def track(line: Any, at: int = at) -> None:
-            if line["step"] == at:
-                raise Killed
-
-        with pytest.raises(Killed):
-            train(base, folders(tmp_path / "broken"), track=track, **how)
-    work = folders(tmp_path / "broken")
-    resumed = train(base, work, **how)
-    assert tree(work.folder) == tree(straight.folder) and resumed.metrics == whole.metrics
+    check_killed(partial(train, base, **how), tmp_path, (3, 6), monkeypatch)
 
 
 @pytest.mark.parametrize(

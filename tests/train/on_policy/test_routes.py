@@ -15,9 +15,8 @@ from burnish.train.on_policy import FunctionReward, Reward, RoutedReward, Weight
 from burnish.train.on_policy.groups import Rewarded
 from burnish.train.on_policy.rollout import Group
 from burnish.train.on_policy.variance import VarianceFilter
-from tests.train.material import folders, said
-from tests.train.on_policy.material import Recorder, lines_of, prompts, share, train, tree
-from tests.train.on_policy.test_resume import Killed
+from tests.train.material import Killed, folders, said, tree
+from tests.train.on_policy.material import Recorder, lines_of, prompts, share, train
 
 
 def routed(count: int = 6) -> list[Prompt]:

@@ -7,8 +7,8 @@ import torch
 
 from burnish.runs.compute import Compute, computing
 from burnish.train.on_policy.objectives.fresh import GAP_BINS, Fresh, gap_counts
-from tests.train.material import folders
-from tests.train.on_policy.material import METHODS, Recorder, lines_of, train, tree
+from tests.train.material import folders, tree
+from tests.train.on_policy.material import METHODS, Recorder, lines_of, train
 
 
 def test_differences_are_counted_by_size():

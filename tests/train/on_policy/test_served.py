@@ -13,8 +13,8 @@ from burnish.errors import ModelError, SettingsError, WorkerError
 from burnish.llm.requests import Limits
 from burnish.microworld.serving.faults import Faults
 from burnish.train.on_policy import Served
-from tests.train.material import folders
-from tests.train.on_policy.material import Recorder, lines_of, train, tree
+from tests.train.material import folders, tree
+from tests.train.on_policy.material import Recorder, lines_of, train
 from tests.train.on_policy.served import Host, hosted
 
 HOW: dict[str, Any] = {"rounds": 2, "updates": 2, "prompts": 2, "max_new_tokens": 4, "refills": 0}

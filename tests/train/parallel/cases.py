@@ -14,7 +14,8 @@ from burnish.records import Weights
 from burnish.runs.compute import Compute, computing
 from burnish.train import METHODS, Session, train_rows
 from burnish.train.checkpoint import Progress
-from tests.train.material import LOOP, Folders, folders, make_model, rows_for
+from burnish.train.on_policy import Served
+from tests.train.material import LOOP, Folders, demonstrations, folders, make_model, near, rows_for
 from tests.train.on_policy.material import Recorder
 from tests.train.on_policy.material import train as train_fresh_fast
 
@@ -43,6 +44,8 @@ def rows(
     how = LOOP | SETTINGS.get(name, {}) | {"pack_tokens": 120} | (more or {})
     if name == "distill":
         how["teacher"] = make_model(place / "teacher", seed=7)
+    if "merging" in how:
+        how["merge_base"] = near(base, place / "origin")
     method = how.pop("method", name)
     with computing(Compute(dtype=dtype)):
         return train_rows(base, rows_for(METHODS[method].noun), method=method, work=work or folders(place), **how)
@@ -77,13 +80,21 @@ def _end_after(owner: type, name: str, when: Callable[[Any], bool]) -> None:
     setattr(owner, name, armed)
 
 
-def tree(folder: Path) -> dict[str, bytes]:
-    return {str(p.relative_to(folder)): p.read_bytes() for p in sorted(folder.rglob("*")) if p.is_file()}
+def rounds(
+    base: Weights, place: Path, dtype: str = "float64", *, url: str = "", **how: Any
+) -> tuple[Any, list[tuple[int, ...]]]:
+    """Train on fresh answers; the outcome, and what was drawn in its order.
 
-
-def rounds(base: Weights, place: Path, dtype: str = "float64", **how: Any) -> tuple[Any, list[tuple[int, ...]]]:
-    """Train on fresh answers; the outcome, and what was drawn in its order."""
+    Args:
+        url: of a server that draws; empty draws here.
+    """
     rewarder = Recorder()
+    if url:
+        how["sampler"] = Served.of(f"{url}#policy", reload=("sglang",))
+    if "merging" in how:
+        how["merge_base"] = near(base, place / "origin")
+    if "keep_weight" in how:
+        how["keep"] = demonstrations(5)
     with computing(Compute(dtype=dtype)):
         outcome = train_fresh_fast(base, folders(place), rewarder=rewarder, **how)
     return outcome, [answer.token_ids for answer in rewarder.answers]

@@ -21,7 +21,7 @@ from burnish.train.parallel.shards import (
     whole_of,
     write_shard,
 )
-from tests.train.material import folders
+from tests.train.material import folders, tree
 from tests.train.parallel import cases
 from tests.train.parallel.test_rows import check
 from tests.train.parallel.world import together
@@ -46,7 +46,7 @@ def test_killed_twice_is_bitwise_equal(base, tmp_path):
         assert newest(scratch)["step"] == kept and newest(scratch)["parts"] == 2
         assert sorted(p.name for p in scratch.glob("shards-*")) == [f"shards-{kept:08d}"]
     resumed = train(2, base, broken)
-    assert cases.tree(broken / "artifact") == cases.tree(straight / "artifact")
+    assert tree(broken / "artifact") == tree(straight / "artifact")
     assert resumed.metrics == whole.metrics and resumed.weights.id == whole.weights.id
 
     kinds = {p.suffix for p in (broken / "scratch").rglob("*") if p.is_file()}

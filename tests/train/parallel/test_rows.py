@@ -14,12 +14,16 @@ from burnish.models import Row, load_causal, stream_tensors
 from burnish.train import METHODS, Loop, packs
 from burnish.train.batch import Example
 from burnish.train.parallel.several import dealt
-from tests.train.material import LOOP
+from tests.train.material import LOOP, tree
 from tests.train.parallel import cases
 from tests.train.parallel.world import Failed, together
 
 NAMES = ("pretrain", "sft", "reward", "reward-soft", "dpo", "kto")
 OTHERS = tuple(name for name in METHODS if name not in NAMES)
+MERGED = {
+    "dare": {"merging": "dare,keep=0.3,alpha=1e-3,every=2"},
+    "ties": {"merging": "ties,keep=0.3,alpha=1e-3,rescale=inv_p"},
+}
 
 
 def lines(work: Path) -> list[dict[str, float]]:
@@ -80,7 +84,7 @@ def test_two_processes_train_what_one_trains(base, place, outcomes, name):
 def test_in_float32_they_differ_by_rounding_and_each_time_by_nothing(base, place, outcomes):
     cases.rows("dpo", base, place / "one-a")
     check(place / "one-a", place / "two-a", numbers=2e-5, moved=0.02)
-    assert cases.tree(place / "two-a" / "artifact") == cases.tree(place / "two-b" / "artifact")
+    assert tree(place / "two-a" / "artifact") == tree(place / "two-b" / "artifact")
     assert outcomes["a"].weights.id == outcomes["b"].weights.id
 
 
@@ -93,6 +97,7 @@ def test_a_batch_of_one_row_leaves_a_process_idle_and_changes_nothing(base, plac
 def test_all_other_methods_and_adapters(base, place):
     pytest.importorskip("peft")
     more = {name: {} for name in OTHERS} | {"lora": {"method": "dpo", "lora_rank": 4}}
+    more |= {name: {"method": "dpo", **how} for name, how in MERGED.items()}
     calls = [(cases.rows, (name, base, place / "three" / name, "float64", how)) for name, how in more.items()]
     together(3, *calls, place=place / "meet-all")
     for name, how in more.items():

@@ -11,7 +11,7 @@ from __future__ import annotations
 import logging
 from collections import OrderedDict
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import lru_cache
 from typing import Any
 
@@ -43,7 +43,7 @@ logger = logging.getLogger(__name__)
 
 DRAWING = 2  # raise when the same request may give other tokens: it is part of the journal's key
 _KEPT_MODELS = 2
-_decoders: OrderedDict[tuple[str, str, str], Decoder] = OrderedDict()
+_decoders: OrderedDict[tuple[str, str, str, bool], Decoder] = OrderedDict()
 
 TOO_LONG = "prompt longer than the context"
 EMPTY = "empty prompt"
@@ -58,12 +58,14 @@ class Local:
         style: `chat`, `completion` or `few-shot` (see `styles`).
         examples: worked examples for `few-shot`.
         format: a named chat format (`llama3`, `chatml`) in place of the tokenizer's own template.
+        compile: draw through `torch.compile` (`layers`), which takes some seconds in each process that draws.
     """
 
     weights: Weights
     style: str = "chat"
     examples: tuple[Demonstration, ...] = ()
     format: str | None = None
+    compile: bool = field(default=False, metadata={"later": True})
 
     def __post_init__(self) -> None:
         if self.style not in STYLES:
@@ -115,6 +117,7 @@ class Local:
             (self, [encoded[i] for i in b.prompts], [asked[i].id for i in b.prompts], b, sampling) for b in batches
         ]
         request = [DRAWING, self.name, self.format, style.identity, here.dtype, n, plain(sampling)]
+        request += ["compiled"] * self.compile
         digest = content_id([*request, [[p.id, ids] for p, ids in zip(asked, encoded, strict=True)]])
         results = _run(calls, digest, work)
         rows = [{} for _ in asked]
@@ -185,7 +188,7 @@ def sample_batch(
 ) -> dict[str, Any]:
     """Draw one batch in this process; JSON-ready lists, one entry a row: ids, logprobs, finish; and a notice."""
     here = compute()
-    decoder = loaded(client.weights, here.dtype, here.device)
+    decoder = loaded(client.weights, here.dtype, here.device, compile=client.compile)
     style = _style(client)
     keys = [key(sampling.seed, name, batch.first + s) for name in names for s in range(batch.count)]
     limits = Limits(
@@ -200,13 +203,13 @@ def sample_batch(
     return {"ids": drawn.token_ids, "logprobs": drawn.logprobs, "finish": drawn.finish, "notice": decoder.notice}
 
 
-def loaded(weights: Weights, dtype: str, device: str) -> Decoder:
+def loaded(weights: Weights, dtype: str, device: str, *, compile: bool = False) -> Decoder:
     """The decoder of these weights, loaded on first use in this process; the two last used are kept."""
-    name = (weights.id, dtype, device)
+    name = (weights.id, dtype, device, compile)
     if name not in _decoders:
         while len(_decoders) >= _KEPT_MODELS:
             _decoders.popitem(last=False)
-        _decoders[name] = open_decoder(load_causal(weights, dtype=dtype, device=device))
+        _decoders[name] = open_decoder(load_causal(weights, dtype=dtype, device=device), compile=compile)
     _decoders.move_to_end(name)
     return _decoders[name]
 

@@ -22,7 +22,7 @@ from transformers import PreTrainedModel
 
 from burnish.errors import ModelError
 from burnish.llm.local.attention import ATTENTION, GroupedCache, KeyValues, attending
-from burnish.llm.local.layers import Layers, why_not
+from burnish.llm.local.layers import Layers, check_compiler, why_not
 from burnish.llm.local.rows import Drawn, Limits, draw_rows
 
 READ_TOKENS = 4096  # prompt tokens (padding included) of one forward: activations stay within a core's cache
@@ -37,11 +37,12 @@ _LENGTH_BOUND_ROTARY = ("dynamic", "longrope")  # their angles depend on the lon
 class Grouped:
     """See the module's docstring and `attention`."""
 
-    def __init__(self, model: PreTrainedModel, *, bare: bool = False) -> None:
+    def __init__(self, model: PreTrainedModel, *, bare: bool = False, compile: bool = False) -> None:
         """Args:
         bare: step without the model's modules, through `layers`.
+        compile: with `bare`, through `torch.compile`.
         """
-        self.model, self.bare = model, bare
+        self.model, self.bare, self.compile = model, bare, compile
         self.tail = "logits_to_keep" in inspect.signature(model.forward).parameters
 
     def start(self, prompts: Sequence[Sequence[int]], samples: int, budget: int) -> torch.Tensor:
@@ -64,7 +65,8 @@ class Grouped:
         self.state.reading = None
         self.position = common + lengths.repeat_interleave(samples)
         self.drawn = 0
-        self.layers = Layers(self.model, int(self.position.max()) + budget) if self.bare else None
+        longest = int(self.position.max()) + budget
+        self.layers = Layers(self.model, longest, compile=self.compile) if self.bare else None
         return torch.cat(logits)
 
     def _read(self, ids: torch.Tensor, last: torch.Tensor, first: int) -> torch.Tensor:
@@ -142,7 +144,7 @@ class Decoder:
     Args:
         attention: the implementation the model came with, which every path but the grouped one runs on.
         notice: why it is not the grouped path; empty when it is.
-        bare: whether the grouped path steps without the model's modules.
+        bare, compile: as of the grouped path.
     """
 
     model: PreTrainedModel
@@ -150,6 +152,7 @@ class Decoder:
     attention: str
     notice: str = ""
     bare: bool = False
+    compile: bool = False
 
     @torch.inference_mode()
     def generate(self, prompts: Sequence[Sequence[int]], samples: int, uniforms: np.ndarray, limits: Limits) -> Drawn:
@@ -162,7 +165,8 @@ class Decoder:
         path = self._path_for(max(map(len, prompts)) + limits.max_new_tokens)
         self.model.set_attn_implementation(ATTENTION if path is Grouped else self.attention)
         if path is Grouped:
-            return draw_rows(Grouped(self.model, bare=self.bare), prompts, samples, uniforms, limits)
+            grouped = Grouped(self.model, bare=self.bare, compile=self.compile)
+            return draw_rows(grouped, prompts, samples, uniforms, limits)
         rows: dict[int, tuple[list[int], list[float], str]] = {}
         for length in sorted({len(p) for p in prompts}):
             members = [i for i, p in enumerate(prompts) if len(p) == length]
@@ -203,12 +207,24 @@ def _chunks(lengths: Sequence[int], most: int) -> list[slice]:
 # Choosing the path
 
 
-def open_decoder(model: PreTrainedModel) -> Decoder:
-    """Probe `model` and choose its path. Its attention implementation is switched when the grouped path serves it."""
+def open_decoder(model: PreTrainedModel, *, compile: bool = False) -> Decoder:
+    """Probe `model` and choose its path. Its attention implementation is switched when the grouped path serves it.
+
+    Args:
+        compile: step through `torch.compile` where the model's form is known to `layers`. The same tokens;
+            log-probabilities move by rounding.
+
+    Raises:
+        SettingsError: to compile, without a C++ compiler.
+    """
     original = model.config._attn_implementation
-    reasons = []
-    bare = [True, False] if not why_not(model) else [False]
-    for path, how in [*((Grouped, {"bare": b}) for b in bare), (Plain, {})]:
+    strange = why_not(model)
+    reasons = [f"not compiled: {strange}"] if compile and strange else []
+    grouped = [{"bare": False}] if strange else [{"bare": True}, {"bare": False}]
+    if compile and not strange:
+        check_compiler()
+        grouped.insert(0, {"bare": True, "compile": True})
+    for path, how in [*((Grouped, one) for one in grouped), (Plain, {})]:
         try:
             if path is Grouped:
                 model.set_attn_implementation(ATTENTION)
@@ -220,7 +236,8 @@ def open_decoder(model: PreTrainedModel) -> Decoder:
         if not reason:
             notice = f"sampled through its own cache, prompts grouped by length ({reasons[0]})" if reasons else ""
             if path is Grouped and reasons:
-                notice = f"stepped through its own modules ({reasons[0]})"
+                through = "without compiling" if how["bare"] else "through its own modules"
+                notice = f"stepped {through} ({reasons[0]})"
             return Decoder(model, path, original, notice, **how)
         model.set_attn_implementation(original)
         reasons.append(reason)

@@ -9,18 +9,25 @@ looked up in a table made once a batch. For a small model much of a step's time 
 
 Only the step is here; prompts are read by the model's own code, which also tells how it attends (window, scale).
 Weights are read anew for every batch, since training changes them in place.
+
+What stands before and after attention can be compiled (`compiled`): once a process and form, for any number of rows.
 """
 
 from __future__ import annotations
 
+import os
+import shutil
+import sys
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import nn
 from torch.nn import functional
 
+from burnish.errors import SettingsError
 from burnish.llm.local.attention import KeyValues, attend_drawn
 
 if TYPE_CHECKING:
@@ -80,14 +87,58 @@ class Layer:
     down: Product
 
 
+def enter(
+    layer: Layer, x: torch.Tensor, cos: torch.Tensor, sin: torch.Tensor, sizes: tuple[int, int]
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """Turned queries and keys [R, H + G, D] and values [R, G, D] of states [R, N].
+
+    Args:
+        cos, sin: [R, 1, D].
+        sizes: H, and H + G.
+    """
+    (heads, both), size = sizes, cos.shape[-1]
+    mixed = layer.mixed(layer.before(x)).view(x.shape[0], -1, size)
+    turned = mixed[:, :both]
+    if layer.turned is not None:
+        of_query, of_key = layer.turned
+        turned = torch.cat([of_query(mixed[:, :heads]), of_key(mixed[:, heads:both])], dim=1)
+    return (turned * cos).addcmul_(turned.roll(size // 2, -1), sin), mixed[:, both:]
+
+
+def leave(layer: Layer, x: torch.Tensor, out: torch.Tensor) -> None:
+    """What attention gave, [R, H, D], and what the rest of the layer makes of it, into the states in place."""
+    layer.out.add(x, out.flatten(1))
+    gate, up = layer.wide(layer.between(x)).chunk(2, dim=-1)
+    layer.down.add(x, layer.act(gate) * up)
+
+
+@lru_cache(maxsize=1)
+def compiled() -> tuple[Callable[..., Any], Callable[..., Any]]:
+    """`enter` and `leave` through `torch.compile`."""
+    return torch.compile(enter), torch.compile(leave)
+
+
+def check_compiler() -> None:
+    """Raises SettingsError: there is no C++ compiler, which `torch.compile` starts."""
+    name = os.environ.get("CXX") or ("clang++" if sys.platform == "darwin" else "g++")
+    if shutil.which(name) is None:
+        raise SettingsError(
+            f"compiling a token's step needs a C++ compiler, and {name} is not there; install one, name it in CXX, or "
+            "sample without compiling"
+        )
+
+
 class Layers:
     """All that a step needs, for the prompts of one batch."""
 
-    def __init__(self, model: PreTrainedModel, longest: int) -> None:
+    def __init__(self, model: PreTrainedModel, longest: int, *, compile: bool = False) -> None:
         """Args:
         model: one that `why_not` says nothing against.
         longest: tokens of the longest row, prompt and answer.
+        compile: step through `compiled`.
         """
+        self.compile = compile
+        self.enter, self.leave = compiled() if compile else (enter, leave)
         body = model.model
         modules = list(body.layers)[: model.config.num_hidden_layers]
         joined = sum(m.weight.nbytes for layer in modules for m in _linear(layer)[:5])
@@ -101,27 +152,28 @@ class Layers:
         positions = torch.arange(longest, device=self.embedding.device)[None]
         cos, sin = body.rotary_emb(self.embedding[:1], position_ids=positions)
         # rotate_half(x) sin is a turn of x by half its width times a sine whose first half is negated.
-        self.half = self.size // 2
-        self.cos, self.sin = cos[0], torch.cat([-sin[0, :, : self.half], sin[0, :, self.half :]], dim=-1)
+        half = self.size // 2
+        self.cos, self.sin = cos[0], torch.cat([-sin[0, :, :half], sin[0, :, half:]], dim=-1)
 
     def step(self, state: KeyValues, tokens: torch.Tensor, positions: torch.Tensor) -> torch.Tensor:
         """Logits [R, V] after one more token of each row, [R], at its position [R]."""
         x = functional.embedding(tokens, self.embedding)
         cos, sin = (table.index_select(0, positions)[:, None] for table in (self.cos, self.sin))
-        heads, both = self.heads, self.heads + self.keys
+        heads, sizes = self.heads, (self.heads, self.heads + self.keys)
+        self._any_rows(x, cos, sin)
         for index, layer in enumerate(self.layers):
-            mixed = layer.mixed(layer.before(x)).view(len(tokens), both + self.keys, self.size)
-            turned = mixed[:, :both]
-            if layer.turned is not None:
-                of_query, of_key = layer.turned
-                turned = torch.cat([of_query(mixed[:, :heads]), of_key(mixed[:, heads:both])], dim=1)
-            turned = (turned * cos).addcmul_(turned.roll(self.half, -1), sin)
-            state.store_drawn(index, turned[:, heads:], mixed[:, both:])
+            turned, values = self.enter(layer, x, cos, sin, sizes)
+            state.store_drawn(index, turned[:, heads:], values)
             out = attend_drawn(state, state.layers[index], turned[:, :heads])
-            layer.out.add(x, out.flatten(1))
-            gate, up = layer.wide(layer.between(x)).chunk(2, dim=-1)
-            layer.down.add(x, layer.act(gate) * up)
+            self._any_rows(out)
+            self.leave(layer, x, out)
         return self.head(self.norm(x))
+
+    def _any_rows(self, *given: torch.Tensor) -> None:
+        """Let what is compiled serve any number of rows above one, and no other size be open."""
+        if self.compile and len(given[0]) > 1:
+            for tensor in given:
+                torch._dynamo.maybe_mark_dynamic(tensor, 0)
 
 
 def why_not(model: PreTrainedModel) -> str:

@@ -13,7 +13,6 @@ from burnish.losses.on_policy.advantages import (
     process_advantages,
     rest_of_response,
     standardised,
-    whitened,
 )
 from burnish.losses.on_policy.anchor import moved_anchor
 from burnish.losses.on_policy.distil import divergence, events, gkd_loss, log_probabilities
@@ -71,5 +70,4 @@ __all__ = [
     "sequence_kl",
     "standardised",
     "top_k_kl",
-    "whitened",
 ]

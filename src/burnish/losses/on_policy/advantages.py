@@ -4,7 +4,6 @@
     centred          R - mean R
     standardised     (R - mean R) / (std R + eps)                    GRPO
     leave-one-out    R - mean of the others = n/(n-1) (R - mean R)   RLOO, MDLOO
-    whitened         any of these, over the batch's own mean and std
     process          sum of the standardised step rewards at or after a token
 
 A reward that is missing is not 0: its answer leaves the group, and so does a lone answer. One group [1, N] of all
@@ -145,26 +144,6 @@ def standardised(
     spread = _spread(found.values.square().sum(1), count, std, epsilon)
     values = torch.where(found.values == 0, 0.0, found.values / spread[:, None])
     return replace(found, values=values)
-
-
-def whitened(advantages: Advantages, *, std: Std = "population", epsilon: float = 0.0) -> Advantages:
-    """Advantages less the mean of the batch, over the standard deviation of the batch.
-
-        A' = (A - mean A) / (std A + eps), over all responses that are used, those of flat groups included
-
-    The mean of group-wise advantages is 0 already, so that flat groups stay at 0. TRL's `normalize_advantages` is this
-    with the sample's standard deviation and eps = 1e-4. Where all advantages are equal they become 0.
-
-    Raises:
-        SettingsError: as for `standardised`.
-    """
-    used, values = advantages.used, advantages.values
-    count = used.sum()
-    gap = torch.where(used, values - values.sum() / count.clamp(min=1), 0.0)
-    if bool(advantages.flat[~advantages.alone].all()):
-        return replace(advantages, values=torch.zeros_like(values))
-    spread = _spread(gap.square().sum(), count, std, epsilon)
-    return replace(advantages, values=torch.where(gap == 0, 0.0, gap / spread))
 
 
 def _spread(squares: Tensor, count: Tensor, std: Std, epsilon: float) -> Tensor:

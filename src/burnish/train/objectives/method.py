@@ -87,6 +87,10 @@ class Method:
         """Units of an optimiser batch: what its loss is a mean over."""
         return len(examples)
 
+    def apart(self, batch: Sequence[Example]) -> list[Sequence[Example]]:
+        """A batch in kinds that share no pack, none of them empty. A pack is one forward pass of the policy."""
+        return [batch]
+
     def part(self, model: nn.Module, examples: Sequence[Example], units: int) -> Part:
         """Loss of one pack of a batch of `units` units, and detached sums."""
         raise NotImplementedError

@@ -77,9 +77,9 @@ def fit_fresh(
         ModelError: not finite, or the sampler and the trainer disagree by more than `most_gap`.
         In each case the state is that before the round, or before an earlier one if updates were made in this.
     """
-    how = {"method": method, "loop": loop, "exploring": exploring, "tools": tools}
-    ranks().call(fit_fresh, base, prompts, **how, work=work)  # the first process asks for rewards
-    rounds = _Rounds(base, prompts, **how, rewarder=rewarder, sampler=sampler, work=work)
+    how = {"method": method, "loop": loop, "exploring": exploring, "sampler": sampler, "tools": tools}
+    ranks().call(fit_fresh, base, prompts, **how, work=work)  # the first process asks for rewards, and the server
+    rounds = _Rounds(base, prompts, **how, rewarder=rewarder, work=work)
     try:
         rounds.play(track)
     except (KeyboardInterrupt, BurnishError):
@@ -109,7 +109,7 @@ class _Rounds:
         self.cursor, self.turn, self.order = 0, -1, list[int]()
         self.seen: Seen = {}
         self.session, local = open_fresh(base, method=method, loop=loop, exploring=exploring, work=work)
-        self.sampler = sampler_of(self.session, local, sampler, tools)
+        self.sampler, self.served = sampler_of(self.session, local, sampler, tools), sampler is not None
         self.prompts, self.lost = self._fitting(prompts)
         self.rounds = exploring.rounds or -(-loop.epochs * len(self.prompts) // exploring.prompts)
         scratch = self.session.place.scratch if self.session.ranks.rank == 0 else None
@@ -266,6 +266,9 @@ class _Rounds:
         def draw(some: Sequence[Prompt], at: int) -> list[Group]:
             return self.sampler.draw(some, n=how.samples, sampling=sampling, first=first + at, number=number)
 
+        if self.served:
+            self.sampler.follow()
+            return self.session.ranks.first(lambda: draw(prompts, 0))
         return self.session.ranks.each(prompts, draw)
 
 

@@ -11,6 +11,7 @@ from torch import Tensor
 from burnish.errors import ModelError, SettingsError
 from burnish.train.optim.average import Average
 from burnish.train.optim.online_merging import Merger, OnlineMerging
+from burnish.train.optim.parts import Parts
 
 SCHEDULES = ("cosine", "linear", "constant")
 FLOOR = 0.1  # the cosine ends at a tenth of the peak (ASSUMED, spec §6; Llama 3's schedule is not published)
@@ -95,12 +96,17 @@ class Optimiser:
         self.adam = torch.optim.AdamW(groups, lr=0.0, betas=betas, eps=EPSILON, fused=True)
         if merging is not None and base is None:
             raise SettingsError("online merging needs the base model that the starting weights were tuned from")
-        self.merger = None if merging is None else Merger(self.names, self.masters, base=base or {}, how=merging)
+        how = {"base": base or {}, "how": merging, "parts": self.parts()}
+        self.merger = None if merging is None else Merger(self.names, self.masters, **how)
         self.average = Average(self.masters, decay=ema) if ema else None
 
     def held(self, model: torch.nn.Module) -> Iterator[tuple[str, Tensor]]:
         """What is trained, by name, as this process holds it."""
         return ((name, parameter) for name, parameter in model.named_parameters() if parameter.requires_grad)
+
+    def parts(self) -> Parts:
+        """Where the rows of what is trained are."""
+        return Parts()
 
     def gather(self) -> None:
         """Take over the gradients of one micro-batch; to be called after each backward pass."""

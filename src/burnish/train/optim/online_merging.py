@@ -13,14 +13,17 @@ and values unpublished). Around any objective: it sees gradients only through Ad
 from __future__ import annotations
 
 import hashlib
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
 import torch
 from torch import Tensor
+from torch.nn import functional
 
 from burnish.errors import ModelError, SettingsError
+from burnish.train.optim.parts import Parts
 
 METHODS = ("dare", "ties")
 RESCALES = ("none", "inv_p", "l1")
@@ -74,32 +77,40 @@ class Merger:
     """The buffers of a merging run, beside the optimiser: tau, and the weights after the last merge.
 
     Masks are keyed by (seed, number of the merge, parameter name), so a resumed run draws what the first one would
-    have. They are drawn over a tensor as this process holds it: another kind of device, or a tensor cut into shards,
+    have. They are drawn over whole tensors, of which a process that holds some rows takes those; another kind of device
     draws others.
     """
 
     def __init__(
-        self, names: Sequence[str], masters: Sequence[Tensor], *, base: Mapping[str, Tensor], how: OnlineMerging
+        self,
+        names: Sequence[str],
+        masters: Sequence[Tensor],
+        *,
+        base: Mapping[str, Tensor],
+        how: OnlineMerging,
+        parts: Parts | None = None,
     ) -> None:
         """Args:
         names, masters: the optimiser's own tensors, float32 or wider, holding the starting weights theta_r.
-        base: theta_b by name.
+        base: theta_b by name, whole.
+        parts: where the rows of the masters are; None is all here.
 
         Raises:
             ModelError: the base lacks a parameter, or has it in another shape.
         """
-        self.how = how
+        self.how, self.parts = how, parts or Parts()
         self.names, self.masters = list(names), list(masters)
         self.updates = 0
         self.pulls: list[Tensor] = []
         for name, master in zip(names, masters, strict=True):
-            if name not in base or base[name].shape != master.shape:
+            shape = self.parts.shape(name, master)
+            if name not in base or base[name].shape != shape:
                 found = list(base[name].shape) if name in base else "none"
                 raise ModelError(
-                    f"online merging needs {name} of shape {list(master.shape)} in the base model, which has {found}; "
+                    f"online merging needs {name} of shape {list(shape)} in the base model, which has {found}; "
                     "give the model that the starting weights were tuned from, and train all weights (lora_rank=0)"
                 )
-            self.pulls.append(master.detach() - base[name].to(master))
+            self.pulls.append(master.detach() - self.parts.cut(name, base[name]).to(master))
         self.before = [master.detach().clone() for master in masters]
 
     @torch.no_grad()
@@ -138,18 +149,32 @@ class Merger:
             merge = 0 if kind == "pull" and not self.how.remask else self.updates // self.how.every
             generator = torch.Generator(device=values.device).manual_seed(self._key(merge, kind, name))
             # drawn in float32 whatever the type of the weights, so that a float64 check sees the run's masks
-            mask = torch.rand(values.shape, generator=generator, device=values.device) < keep
+            shape = self.parts.shape(name, values)
+            drawn = torch.rand(shape, generator=generator, device=values.device)
+            mask = self.parts.cut(name, drawn) < keep
         else:
-            flat = values.abs().flatten()
-            # ASSUMED: at least one entry of a tensor stays
-            largest = flat.topk(max(1, round(keep * flat.numel()))).indices
-            mask = torch.zeros_like(flat, dtype=torch.bool).index_fill(0, largest, True).view(values.shape)
+            mask = self._largest(name, values)
         if self.how.rescale == "inv_p":
             return mask, 1 / keep
         if self.how.rescale == "l1":
-            whole, left = values.abs().sum().item(), torch.where(mask, values, 0.0).abs().sum().item()
+            sums = torch.stack([values.abs().sum(), torch.where(mask, values, 0.0).abs().sum()]).double()
+            whole, left = self.parts.all(name, sums)[0].sum(0).tolist()
             return mask, whole / left if left else 1.0
         return mask, 1.0
+
+    def _largest(self, name: str, values: Tensor) -> Tensor:
+        """Mask over the entries here: the `keep` n largest of the whole tensor, of equal ones the first."""
+        flat = values.abs().flatten()
+        # ASSUMED: at least one entry of a tensor stays
+        count = max(1, round(self.how.keep * math.prod(self.parts.shape(name, values))))
+        most = min(count, self.parts.room(name, values))
+        best = flat.topk(min(most, len(flat))).values
+        found, here = self.parts.all(name, functional.pad(best, (0, most - len(best)), value=-1.0))
+        border = found.flatten().topk(count).values[-1]
+        left = count - int((found > border).sum()) - int((found[:here] == border).sum())
+        mask = flat > border
+        mask[(flat == border).nonzero()[: max(0, left), 0]] = True
+        return mask.view(values.shape)
 
     def _key(self, merge: int, kind: str, name: str) -> int:
         text = f"{self.how.seed}\x1f{merge}\x1f{kind}\x1f{name}".encode()

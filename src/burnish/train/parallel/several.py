@@ -27,7 +27,7 @@ from burnish.runs.compute import Compute
 from burnish.runs.storage import write_json
 from burnish.train.batch import Example, packs
 from burnish.train.checkpoint import Progress
-from burnish.train.parallel.shard import ShardedOptimiser, gathered, shard, whole
+from burnish.train.parallel.shard import ShardedOptimiser, copied, gathered, shard, whole
 from burnish.train.parallel.shards import (
     POINTER,
     Held,
@@ -42,7 +42,8 @@ from burnish.train.parallel.shards import (
 from burnish.train.parallel.ulysses import Ulysses, check_model
 from burnish.train.ranks import Alone, Value
 
-PARTED = ("weight", "exp_avg", "exp_avg_sq", "ema")  # kinds of the optimiser's state that lie as the parameters do
+# Kinds of state that lie as the parameters do: the optimiser's, those of online merging, and a reference that moves.
+PARTED = ("weight", "exp_avg", "exp_avg_sq", "ema", "pull", "before", "reference")
 CPU = torch.device("cpu")
 
 
@@ -104,7 +105,7 @@ class Several(Alone):
 
     def optimiser(self, model: nn.Module, **how: Any) -> ShardedOptimiser:
         made = ShardedOptimiser(model, **how)
-        self.places = made.places()
+        self.places, self.parts = made.places(), made.parts()
         return made
 
     def progress(self, scratch: Path | None, **how: Any) -> Progress:
@@ -159,6 +160,11 @@ class Several(Alone):
 
     def gathered(self, model: nn.Module) -> AbstractContextManager[None]:
         return gathered(model)
+
+    def plain(self, model: nn.Module, blank: Callable[[], nn.Module]) -> nn.Module | None:
+        made = blank() if self.rank == 0 else None
+        copied(model, made)
+        return made
 
     def whole(self, model: nn.Module) -> bool:
         whole(model, keep=self.rank == 0)

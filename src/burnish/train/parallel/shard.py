@@ -11,7 +11,8 @@ gradient is there.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import math
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
 
@@ -25,6 +26,7 @@ from torch.distributed.tensor import DTensor
 from burnish.errors import ModelError, SettingsError
 from burnish.models.forward import body, device_of
 from burnish.train.optim import Optimiser
+from burnish.train.optim.parts import Parts
 from burnish.train.optim.recompute import PROBE, decoder_layers
 from burnish.train.parallel.shards import Held, whole_of
 
@@ -137,17 +139,57 @@ def whole(model: Any, *, keep: bool) -> None:
             parameter.data = parameter.data.cpu()
 
 
+@torch.no_grad()
+def copied(model: nn.Module, into: nn.Module | None) -> None:
+    """Copy the parameters into a plain model of the same form; None only takes part. Every process does."""
+    reshard(model)
+    there = {} if into is None else dict(into.named_parameters())
+    for name, parameter in model.named_parameters():
+        full = parameter.full_tensor() if isinstance(parameter, DTensor) else parameter
+        if there:
+            there[name].copy_(full)
+
+
+class Shares(Parts):
+    """The tensors of `held` are cut, and this process has these rows of each; all others are whole everywhere."""
+
+    def __init__(self, held: Mapping[str, Held]) -> None:
+        self.held, self.rank, self.world = held, dist.get_rank(), dist.get_world_size()
+
+    def shape(self, name: str, part: Tensor) -> torch.Size:
+        return torch.Size(self.held[name].shape) if name in self.held else part.shape
+
+    def cut(self, name: str, whole: Tensor) -> Tensor:
+        held = self.held.get(name)
+        return whole if held is None else whole[held.first : held.last]
+
+    def whole(self, name: str, part: Tensor) -> Tensor:
+        if name not in self.held:
+            return part
+        rows, *rest = self.held[name].shape
+        padded = part.new_zeros(-(-rows // self.world), *rest)
+        padded[: len(part)] = part
+        return self.all(name, padded)[0].flatten(0, 1)[:rows]
+
+    def room(self, name: str, part: Tensor) -> int:
+        if name not in self.held:
+            return part.numel()
+        rows, *rest = self.held[name].shape
+        return -(-rows // self.world) * math.prod(rest)
+
+    def all(self, name: str, values: Tensor) -> tuple[Tensor, int]:
+        if name not in self.held:
+            return values[None], 0
+        found = values.new_empty(self.world, *values.shape)
+        dist.all_gather(list(found.unbind()), values.contiguous())
+        return found, self.rank
+
+
 class ShardedOptimiser(Optimiser):
     """AdamW over the rows that this process holds. Parameters that are not cut are the same in each process."""
 
-    def __init__(self, model: nn.Module, *, merging: Any = None, base: Any = None, **how: Any) -> None:
-        """Arguments as `Optimiser`.
-
-        Raises:
-            SettingsError: online merging, whose masks and shares are of whole tensors.
-        """
-        if merging is not None:
-            raise SettingsError("online merging needs whole tensors; train with one process, or without it")
+    def __init__(self, model: nn.Module, **how: Any) -> None:
+        """Arguments as `Optimiser`."""
         self.model = model
         self.whole: list[Tensor] = []
         super().__init__(model, **how)
@@ -171,6 +213,10 @@ class ShardedOptimiser(Optimiser):
             else:
                 found[name] = whole_of(parameter)
         return found
+
+    def parts(self) -> Shares:
+        cut = {n for n, parameter in zip(self.names, self.whole, strict=True) if isinstance(parameter, DTensor)}
+        return Shares({name: held for name, held in self.places().items() if name in cut})
 
     def gather(self) -> None:
         for parameter, master in zip(self.whole, self.masters, strict=True):

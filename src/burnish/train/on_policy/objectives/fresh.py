@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from burnish.chat import Chat
-from burnish.errors import ModelError, SettingsError
+from burnish.errors import ModelError
 from burnish.losses.on_policy import SampledTokens, penalised, sequence_kl
 from burnish.models import build_pack, load_causal, token_logprobs
 from burnish.records import Prompt, Weights
@@ -64,11 +64,6 @@ class Fresh(Method):
 
     def before(self, model: nn.Module, examples: Sequence[Example], place: Place) -> None:
         """Load the reference beside the policy, where the method looks at it."""
-        if self.following.mu and ranks().world > 1:
-            raise SettingsError(
-                "reference=ema:MU needs whole weights at each update, and each process holds a part; train by one "
-                "process, or set reference=every:N or fixed"
-            )
         weights = self.reference or place.base
         if self.beta and self.frozen is None:
             self.frozen = load_causal(weights, dtype=place.dtype, device=place.device).requires_grad_(False)

@@ -96,12 +96,25 @@ class Adapting:
 
 
 class MovingReference:
-    """A reference that follows the policy in place. In half precision it is the rounding of an average in float32."""
+    """A reference that follows the policy in place. In half precision it is the rounding of an average in float32.
+
+    Every process holds it whole. Where several train, each moves the rows whose policy it holds, and gets the others.
+    """
 
     def __init__(self, frozen: nn.Module, how: Following) -> None:
         self.how = how
         self.parameters = dict(frozen.named_parameters())
-        self.wide: dict[str, Tensor] = dict(self.parameters)
+        self.wide: dict[str, Tensor] = {}  # the rows of this process where they are more than their rounding
+
+    def _rows(self, name: str) -> Tensor:
+        return self.wide[name] if name in self.wide else ranks().parts.cut(name, self.parameters[name])
+
+    def _set(self, name: str, rows: Tensor) -> None:
+        """These rows, of this process, and those of the others."""
+        parameter = self.parameters[name]
+        parameter.copy_(ranks().parts.whole(name, rows.to(parameter.dtype)))
+        if rows.dtype != parameter.dtype:
+            self.wide[name] = rows
 
     @torch.no_grad()
     def reset(self, model: nn.Module) -> None:
@@ -109,20 +122,18 @@ class MovingReference:
         with ranks().gathered(model):
             for name, parameter in model.named_parameters():
                 self.parameters[name].copy_(parameter)
-        self.wide = dict(self.parameters)
+        self.wide = {}
 
     @torch.no_grad()
     def follow(self, names: Sequence[str], masters: Sequence[Tensor]) -> None:
         """Take in the weights of one update, as the optimiser holds them."""
-        moved = moved_anchor([self.wide[name] for name in names], masters, mu=self.how.mu)
-        for name, value in zip(names, moved, strict=True):
-            parameter = self.parameters[name]
-            parameter.copy_(value)
-            self.wide[name] = parameter if value.dtype == parameter.dtype else value
+        moved = moved_anchor([self._rows(name) for name in names], masters, mu=self.how.mu)
+        for name, rows in zip(names, moved, strict=True):
+            self._set(name, rows)
 
     def state(self) -> dict[str, Tensor]:
-        """Its weights, by name."""
-        return {STATE + name: value.detach() for name, value in self.wide.items()}
+        """Its weights, by name: the rows of this process."""
+        return {STATE + name: self._rows(name).detach() for name in self.parameters}
 
     @torch.no_grad()
     def load(self, state: Mapping[str, Tensor]) -> None:
@@ -136,6 +147,4 @@ class MovingReference:
                 raise ModelError(
                     "the training checkpoint holds no reference that moves; remove the step's folder to start again"
                 )
-            value = state[STATE + name].to(parameter.device)
-            parameter.copy_(value)
-            self.wide[name] = parameter if value.dtype == parameter.dtype else value
+            self._set(name, state[STATE + name].to(parameter.device))

@@ -10,7 +10,6 @@ import torch
 from torch import Tensor, nn
 
 from burnish.chat import Chat
-from burnish.errors import SettingsError
 from burnish.losses.on_policy import Clip, kept_close_loss, reward_kl_loss, standardised, top_k_kl
 from burnish.models import build_pack, load_causal, token_logits
 from burnish.records import Demonstration, Weights
@@ -52,11 +51,6 @@ class RewardKl(Fresh):
 
     def before(self, model: nn.Module, examples: Sequence[Example], place: Place) -> None:
         """Load the reference; the original model is the same unless the reference moves."""
-        if self.keep_weight and ranks().world > 1:
-            raise SettingsError(
-                "rows to stay close on (keep_weight) are computed apart from answers, so processes would fall out of "
-                "step; train by one process, or set keep_weight=0"
-            )
         self.seed = place.seed
         Fresh.before(self, model, examples, place)
         if self.keep_weight:
@@ -122,18 +116,19 @@ class RewardKl(Fresh):
         for number, piece in together.union(pieces).items():
             self.known[number][name] = piece
 
+    def apart(self, batch: Sequence[Example]) -> list[Sequence[Example]]:
+        """Answers, in the packs that they were measured in, and the rows to stay close on."""
+        drawn, kept = [e for e in batch if e.id in self.known], [e for e in batch if e.id not in self.known]
+        return [some for some in (drawn, kept) if some]
+
     def part(self, model: nn.Module, examples: Sequence[Example], units: int) -> Part:
-        drawn = [e for e in examples if e.id in self.known]
-        kept = [e for e in examples if e.id not in self.known]
-        shares = [self._drawn(model, drawn, units)] if drawn else []
-        if kept:
-            with torch.no_grad():
-                reference = logits_of(self.original, kept)
-            divergence = top_k_kl(logits_of(model, kept), reference, k=self.top_k)
-            loss, sums = kept_close_loss(divergence, tokens=self.kept_tokens, gamma=self.keep_weight)
-            shares.append((loss, {"kept": sums["kl"].double()}))
-        sums = {name: value for _, more in shares for name, value in more.items()}
-        return sum(loss for loss, _ in shares), sums
+        if examples[0].id in self.known:
+            return self._drawn(model, examples, units)
+        with torch.no_grad():
+            reference = logits_of(self.original, examples)
+        divergence = top_k_kl(logits_of(model, examples), reference, k=self.top_k)
+        loss, sums = kept_close_loss(divergence, tokens=self.kept_tokens, gamma=self.keep_weight)
+        return loss, {"kept": sums["kl"].double()}
 
     def _drawn(self, model: nn.Module, examples: Sequence[Example], units: int) -> Part:
         pack, chosen = build_pack([e.row for e in examples]), selection(examples)

@@ -7,7 +7,6 @@ turns    answers with calls of tools: pieces, and between them what the tools pu
 tools    which tools there are
 """
 
-from burnish.errors import SettingsError
 from burnish.train.on_policy.rollout import Sampler
 from burnish.train.on_policy.rollouts.local import LocalDrawer
 from burnish.train.on_policy.rollouts.served import Served, ServerSampler
@@ -24,13 +23,8 @@ def sampler_of(
     """What draws the answers of a training: this process or a server, with tools or without.
 
     Raises:
-        SettingsError: a tool or a folder that cannot be used, or a server where several processes train.
+        SettingsError: a tool or a folder that cannot be used.
     """
-    if served is not None and session.ranks.world > 1:
-        raise SettingsError(
-            f"a server draws for one training process, and {session.ranks.world} train; leave the server out, so that "
-            "each process draws its share, or train by one process"
-        )
     plain = served.open(session, local) if served is not None else local
     if tools is None:
         return plain

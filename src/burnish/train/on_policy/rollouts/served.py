@@ -19,12 +19,12 @@ from typing import Any
 from burnish.errors import SettingsError, WorkerError
 from burnish.llm.local.randomness import key
 from burnish.llm.requests import Endpoint, Reply, Request, ask_all, parse_endpoint, reload_weights, reloading_of, run
-from burnish.models import save_model
+from burnish.models import load_causal, save_model
 from burnish.records import Prompt, Sampling
 from burnish.train.on_policy.rollout import Group, Sampler
 from burnish.train.on_policy.rollouts.pieces import Piece, Start, response_of
-from burnish.train.optim.adapters import merge_lora
-from burnish.train.session import Session
+from burnish.train.optim.adapters import add_lora, merge_lora
+from burnish.train.session import Session, own_memory
 
 _ABOVE_ZERO = 1e-3  # how far rounding may lift a log-probability above 0
 
@@ -87,11 +87,10 @@ class ServerSampler:
                 )
 
     def draw(self, prompts: Sequence[Prompt], *, n: int, sampling: Sampling, first: int, number: int) -> list[Group]:
-        """As `rollout.Sampler.draw`; an answer that did not come is among its group's `lost`.
+        """As `rollout.Sampler.draw`, after `follow`; an answer that did not come is among its group's `lost`.
 
         Raises:
-            WorkerError: the server does not read the weights, cannot be asked, or does not tell ids and
-                log-probabilities.
+            WorkerError: the server cannot be asked, or does not tell ids and log-probabilities.
         """
         encoded = [self.style.encode(prompt) for prompt in prompts]
         most = sampling.max_new_tokens
@@ -116,7 +115,6 @@ class ServerSampler:
         Raises:
             WorkerError: as `draw`.
         """
-        self._follow()
         if not self.looked and starts:
             self._look(starts[0], sampling)
             self.looked = True
@@ -124,19 +122,36 @@ class ServerSampler:
         replies = run(self._gather(asked))
         return [self._piece(replies[request.key()], request) for request in asked]
 
-    def _follow(self) -> None:
-        """Let the server have the weights of this step, unless it has them."""
+    def follow(self) -> None:
+        """Let the server have the weights of this step, unless it has them. Every process takes part.
+
+        Raises:
+            WorkerError: the server does not read them.
+        """
         if not self.served.reload or self.held == self.session.step:
             return
+        together = self.session.ranks
+        model = together.plain(self.session.model, self._blank)
+        together.first(lambda: self._hand_over(model))
+        self.held = self.session.step
+
+    def _hand_over(self, model: Any) -> None:
         assert self.folder is not None
-        model = self.session.model
         if self.session.loop.lora_rank:
             model = copy.deepcopy(model)
             merge_lora(model)
         save_model(model, self.folder, tokenizer_from=Path(self.session.place.base.path))
         urls, folder = self.served.endpoint.urls, str(self.folder.resolve())
         reload_weights(urls, self.served.reload, folder, seconds=self.served.seconds)
-        self.held = self.session.step
+
+    def _blank(self) -> Any:
+        """A model of the policy's form on the CPU."""
+        place, loop = self.session.place, self.session.loop
+        model = load_causal(place.base, dtype=place.dtype)
+        own_memory(model)
+        if loop.lora_rank:
+            add_lora(model, rank=loop.lora_rank, alpha=loop.lora_alpha, seed=loop.seed)
+        return model
 
     def _request(self, start: Start, sampling: Sampling) -> Request:
         drawn = Sampling(

@@ -68,6 +68,10 @@ class ToolSampler:
         self.style, self.room = drawer.style, drawer.room
         self.open: Callable[[], Desk] = tools.opener()
 
+    def follow(self) -> None:
+        """As `ServerSampler.follow`, where a server draws."""
+        self.drawer.follow()
+
     def fits(self, prompt: Prompt, new_tokens: int, *, most: int | None = None) -> str:
         """As `rollout.Sampler.fits`, with room for what the tools put out."""
         return self.drawer.fits(prompt, new_tokens + (self.tools.turns - 1) * self.tools.result_tokens, most=most)
