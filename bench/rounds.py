@@ -33,9 +33,9 @@ from burnish.runs import RunView
 
 @dataclass(frozen=True)
 class Time:
-    """What a run took, in minutes: by the clock, and of processors, its worker processes' included.
+    """What a run took, in minutes: by the clock, and of one processor, its worker processes' added.
 
-    On a machine that does other work the second is the one to go by: alone on two cores a run takes no longer.
+    On a machine that does other work the second is the one to go by: alone on a quiet one, a run takes no longer.
     """
 
     clock: float
@@ -49,14 +49,33 @@ def run(folder: Path, scale: str, seed: int, more: list[str], recipe: str = "lla
     note, said = folder.with_suffix(".seconds"), folder.with_suffix(".log")
     with open(said, "w") as log:
         started = subprocess.Popen([*command, "--out", str(folder), *more], stdout=subprocess.DEVNULL, stderr=log)
-        _, status, usage = os.wait4(started.pid, 0)
-    started.returncode = os.waitstatus_to_exitcode(status)
+        spent: dict[int, float] = {}
+        while started.poll() is None:
+            spent |= processor_seconds(started.pid)
+            time.sleep(0.5)
     told = said.read_text()
     if started.returncode:
         raise SystemExit(f"seed {seed} failed:\n{told[-2000:]}")
     if not ("nothing was computed" in told and note.exists()):
-        note.write_text(f"{time.time() - began:.1f} {usage.ru_utime + usage.ru_stime:.1f}")
+        note.write_text(f"{time.time() - began:.1f} {sum(spent.values()):.1f}")
     return Time(*(float(seconds) / 60 for seconds in note.read_text().split()))
+
+
+def processor_seconds(root: int) -> dict[int, float]:
+    """Process -> processor seconds so far, of a process and all that come from it (Linux)."""
+    known, tick = {}, os.sysconf("SC_CLK_TCK")
+    for path in Path("/proc").glob("[0-9]*/stat"):
+        try:
+            words = path.read_text().rpartition(")")[2].split()
+        except OSError:  # it has just ended
+            continue
+        known[int(path.parent.name)] = int(words[1]), (int(words[11]) + int(words[12])) / tick
+    found: set[int] = set()
+    more = {root} & known.keys()
+    while more:
+        found |= more
+        more = {process for process, (parent, _) in known.items() if parent in found} - found
+    return {process: known[process][1] for process in found}
 
 
 def strengths(view: RunView) -> list[float | None]:
