@@ -6,7 +6,7 @@
 Each seed draws its own prompts, samples and orders; the base and the families are the same. Control: the same run with
 `--set selection=random`, where rejection sampling draws one of the K samples and pruning keeps as many rows by lot.
 `--recipe deepseek_v2`: see `bench/stages.py`; each of its seeds has a control, `--together 2` plays two seeds at a
-time, and all of it takes about an hour. Runs that are there already are read, not repeated. Accuracies are greedy,
+time, and all of it takes half an hour. Runs that are there already are read, not repeated. Accuracies are greedy,
 held-out, in percentage points.
 """
 
@@ -35,7 +35,7 @@ from burnish.runs import RunView
 class Time:
     """What a run took, in minutes: by the clock, and of one processor, its worker processes' added.
 
-    On a machine that does other work the second is the one to go by: alone on a quiet one, a run takes no longer.
+    On a machine that does other work the second is the one to go by: alone on a quiet one, a run takes hardly longer.
     """
 
     clock: float
