@@ -1,21 +1,25 @@
 """Do the rounds help? Three seeds of the laptop scale, and a control that chooses at random.
 
     python bench/rounds.py [--recipe llama3|deepseek_v2] [--seeds 3] [--out runs/bench-rounds] [--scale laptop]
-        [--no-control] [--json]
+        [--no-control] [--together N] [--json]
 
 Each seed draws its own prompts, samples and orders; the base and the families are the same. Control: the same run with
 `--set selection=random`, where rejection sampling draws one of the K samples and pruning keeps as many rows by lot.
-`--recipe deepseek_v2`: see `bench/stages.py`; each of its seeds has a control, and all of it takes about an hour.
-Runs that are there already are read, not repeated. Accuracies are greedy, held-out, in percentage points.
+`--recipe deepseek_v2`: see `bench/stages.py`; each of its seeds has a control, `--together 2` plays two seeds at a
+time, and all of it takes half an hour. Runs that are there already are read, not repeated. Accuracies are greedy,
+held-out, in percentage points.
 """
 
 from __future__ import annotations
 
 import argparse
 import json
+import os
 import subprocess
 import sys
 import time
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
 from pathlib import Path
 from statistics import mean
 from typing import Any
@@ -27,19 +31,51 @@ from burnish.cli.tables import print_rounds, print_stages, rounds
 from burnish.runs import RunView
 
 
-def run(folder: Path, scale: str, seed: int, more: list[str], recipe: str = "llama3") -> float:
-    """Run, or go on with, one seed; returns seconds, summed from the steps when the run was there already."""
+@dataclass(frozen=True)
+class Time:
+    """What a run took, in minutes: by the clock, and of one processor, its worker processes' added.
+
+    On a machine that does other work the second is the one to go by: alone on a quiet one, a run takes hardly longer.
+    """
+
+    clock: float
+    processor: float
+
+
+def run(folder: Path, scale: str, seed: int, more: list[str], recipe: str = "llama3") -> Time:
+    """Run, or go on with, one seed; what it took, noted beside the folder when it was there already."""
     began = time.time()
     command = [sys.executable, "-m", "burnish", "run", recipe, "--scale", scale, "--seed", str(seed)]
-    done = subprocess.run([*command, "--out", str(folder), *more], capture_output=True, text=True)
-    if done.returncode:
-        raise SystemExit(f"seed {seed} failed:\n{done.stderr[-2000:]}")
-    seconds = time.time() - began
-    note = folder.with_suffix(".seconds")
-    if "nothing was computed" in done.stderr and note.exists():
-        return float(note.read_text())
-    note.write_text(f"{seconds:.1f}")
-    return seconds
+    note, said = folder.with_suffix(".seconds"), folder.with_suffix(".log")
+    with open(said, "w") as log:
+        started = subprocess.Popen([*command, "--out", str(folder), *more], stdout=subprocess.DEVNULL, stderr=log)
+        spent: dict[int, float] = {}
+        while started.poll() is None:
+            spent |= processor_seconds(started.pid)
+            time.sleep(0.5)
+    told = said.read_text()
+    if started.returncode:
+        raise SystemExit(f"seed {seed} failed:\n{told[-2000:]}")
+    if not ("nothing was computed" in told and note.exists()):
+        note.write_text(f"{time.time() - began:.1f} {sum(spent.values()):.1f}")
+    return Time(*(float(seconds) / 60 for seconds in note.read_text().split()))
+
+
+def processor_seconds(root: int) -> dict[int, float]:
+    """Process -> processor seconds so far, of a process and all that come from it (Linux)."""
+    known, tick = {}, os.sysconf("SC_CLK_TCK")
+    for path in Path("/proc").glob("[0-9]*/stat"):
+        try:
+            words = path.read_text().rpartition(")")[2].split()
+        except OSError:  # it has just ended
+            continue
+        known[int(path.parent.name)] = int(words[1]), (int(words[11]) + int(words[12])) / tick
+    found: set[int] = set()
+    more = {root} & known.keys()
+    while more:
+        found |= more
+        more = {process for process, (parent, _) in known.items() if parent in found} - found
+    return {process: known[process][1] for process in found}
 
 
 def strengths(view: RunView) -> list[float | None]:
@@ -97,17 +133,21 @@ def rows_of(runs: list[dict[str, Any]], control: dict[str, Any] | None, minutes:
 
 def staged(place: Path, asked: argparse.Namespace) -> list[dict[str, Any]]:
     """The rows of the second recipe."""
-    folders, controls, minutes = [], [], []
-    for seed in range(asked.seeds):
-        folders.append(place / f"seed-{seed}")
-        minutes.append(run(folders[-1], asked.scale, seed, [], asked.recipe) / 60)
-        print(f"seed {seed}, {minutes[-1]:.1f} minutes", file=sys.stderr)
-        print_stages(RunView(folders[-1]), sys.stderr)
-        if not asked.no_control:
-            controls.append(place / f"control-{seed}")
-            run(controls[-1], asked.scale, seed, stages.control_settings(asked.scale), asked.recipe)
-            print_stages(RunView(controls[-1]), sys.stderr)
-    return stages.rows_of(folders, controls, minutes)
+    folders = [place / f"seed-{seed}" for seed in range(asked.seeds)]
+    controls = [] if asked.no_control else [place / f"control-{seed}" for seed in range(asked.seeds)]
+
+    def play(seed: int) -> Time:
+        took = run(folders[seed], asked.scale, seed, [], asked.recipe)
+        if controls:
+            run(controls[seed], asked.scale, seed, stages.control_settings(RunView(folders[seed])), asked.recipe)
+        return took
+
+    with ThreadPoolExecutor(asked.together) as pool:
+        minutes = list(pool.map(play, range(asked.seeds)))
+    for folder in (*folders, *controls):
+        print(folder.name, file=sys.stderr)
+        print_stages(RunView(folder), sys.stderr)
+    return stages.rows_of(folders, controls, [(took.clock, took.processor) for took in minutes])
 
 
 def main() -> None:
@@ -118,6 +158,7 @@ def main() -> None:
     parser.add_argument("--scale", default="laptop")
     parser.add_argument("--out", default="runs/bench-rounds")
     parser.add_argument("--no-control", action="store_true", help="leave the control out")
+    parser.add_argument("--together", type=int, default=1, help="seeds of deepseek_v2 at a time")
     parser.add_argument("--json", action="store_true", help="print one JSON object")
     asked = parser.parse_args()
     place = Path(asked.out)
@@ -135,7 +176,7 @@ def round_by_round(place: Path, asked: argparse.Namespace) -> list[dict[str, Any
     runs, minutes = [], []
     for seed in range(asked.seeds):
         folder = place / f"seed-{seed}"
-        minutes.append(run(folder, asked.scale, seed, []) / 60)
+        minutes.append(run(folder, asked.scale, seed, []).clock)
         runs.append(measure(folder))
         print(f"seed {seed}, {minutes[-1]:.1f} minutes", file=sys.stderr)
         print_rounds(RunView(folder), sys.stderr)

@@ -43,7 +43,7 @@ def test_the_papers_numbers_and_whose_they_are() -> None:
     # The split of the 1.2 M is the report before's: not V2's own.
     assert paper.shares == (0.312, 0.466, 0.222) and sum(paper.shares) == pytest.approx(1)
     assert said["shares"].kind == "ASSUMED" and said["mixed"].kind == "source" == said["safety_share"].kind
-    assert (paper.group, paper.beta, paper.level) == (64, 0.04, "sequence")
+    assert (paper.group, paper.beta, paper.level) == (64, (0.04, 0.04), "sequence")
     for name in ("group", "beta", "rl_lr", "clip_ratio", "coefficients", "rl_prompts"):
         assert said[name].kind == "ASSUMED", name  # V2 publishes none of them
 
@@ -51,9 +51,11 @@ def test_the_papers_numbers_and_whose_they_are() -> None:
 def test_choices_and_fixed_numbers_of_values_are_held_at_the_door() -> None:
     smoke = deepseek_v2.scale("smoke")
     assert override(smoke, ["coefficients=2,1,0.5", "reward_form=point"]).coefficients == (2.0, 1.0, 0.5)
+    assert override(smoke, ["rl_lr=2e-5,1e-5"]).rl_lr == (2e-5, 1e-5)  # of stage 1 and of stage 2
     for pair, told in (
         ("reward_form=points", "reward_form is one of pair, point"),
         ("coefficients=1,1", "coefficients takes 3 values"),
+        ("beta=0.1", "beta takes 2 values"),
         ("shares=1,2,x", "a value of type"),
         ("group_size=3", "did you mean"),
     ):
@@ -173,6 +175,26 @@ def test_reward_data_repeats_the_verdicts_and_no_pair_has_equal_outcomes(staged:
         asked = known[row.prompt]
         texts = [next(m.content for m in reversed(c.messages) if m.role == "assistant") for c in row.candidates]
         assert [checkers[asked.checker].check_text(asked, text).correct for text in texts] == [True, False]
+
+
+@pytest.mark.slow
+def test_a_control_may_spend_what_the_run_spent(staged: dict) -> None:
+    """Counted from the rows that lie there, not from the settings: groups drawn again cost, too."""
+    from bench.stages import control_settings, spent
+
+    view, smoke = RunView(staged["folder"]), deepseek_v2.scale("smoke")
+    answers = [s for s in view.steps if s.name[-9:-2] == "answers" or s.name.endswith("-samples")]
+    drawn = sum(len(s.rows()) for s in answers if "heldout" not in s.name and "format" not in s.name)
+    lines = [line for s in view.steps if s.name.endswith("-grpo") and s.kind == "causal" for line in s.curve()]
+    groups = sum(line["groups"] for line in lines)
+    learned = sum(line["groups"] - line["groups_flat"] - line["groups_missing"] for line in lines)
+    pairs = sum(len(s.rows()) for s in view.steps if s.name.endswith("-reward-rows"))
+    fitted = smoke.sft_epochs * len(at(view, "-mixed").rows()) + 2 * smoke.reward_epochs * pairs
+    assert spent(view) == (drawn + smoke.group * groups, fitted + smoke.group * learned)
+    control = override(smoke, control_settings(view)[1::2])
+    assert control.selection == "random" and not control.reasoning_rounds + control.preference_rounds
+    assert 0 <= control.sampled * control.samples - spent(view)[0] < control.samples
+    assert 0 <= control.mixed * control.sft_epochs - spent(view)[1] < control.sft_epochs
 
 
 @pytest.mark.slow

@@ -60,8 +60,8 @@ class Settings:
     reward_lr: float  # ASSUMED: 2e-5 (DeepSeekMath §4.2)
     reward_epochs: int  # ASSUMED: not reported
     reward_batch: int  # ASSUMED: not reported
-    rl_lr: float  # ASSUMED: 1e-6 (DeepSeekMath §4.2)
-    beta: float  # ASSUMED: 0.04 (DeepSeekMath §4.2)
+    rl_lr: tuple[float, float]  # ASSUMED: of stage 1 and stage 2; 1e-6 (DeepSeekMath §4.2)
+    beta: tuple[float, float]  # ASSUMED: of stage 1 and stage 2; 0.04 (DeepSeekMath §4.2)
     level: Literal["token", "sequence"]  # §4.2: the ratio of whole sequences, as printed; DeepSeekMath has "token"
     clip_ratio: float  # ASSUMED: 0.2, no value is published
     group: int  # ASSUMED: 64 answers a prompt (DeepSeekMath §4.2)
@@ -84,22 +84,23 @@ PAPER = Settings(
     new_tokens=1024, mixed=1_500_000, safety_share=0.2, shares=(0.312, 0.466, 0.222), judged=100_000,
     annotated=100_000, heldout_pairs=2_000, similarity=0.9, proportion=2.0, reward_form="pair",
     reasoning_reward="model", sft_lr=5e-6, sft_epochs=2, sft_batch=128, reward_lr=2e-5, reward_epochs=1,
-    reward_batch=128, rl_lr=1e-6, beta=0.04, level="sequence", clip_ratio=0.2, group=64, rl_prompts=16,
-    rl_temperature=1.0, reasoning_rounds=9_000, preference_rounds=2_000, coefficients=(1.0, 1.0, 1.0), tolerance=0.03,
-    schedule="cosine", warmup=0.03, weight_decay=0.1, clip=1.0, chat="chatml", batch_tokens=65_536,
+    reward_batch=128, rl_lr=(1e-6, 1e-6), beta=(0.04, 0.04), level="sequence", clip_ratio=0.2, group=64,
+    rl_prompts=16, rl_temperature=1.0, reasoning_rounds=9_000, preference_rounds=2_000, coefficients=(1.0, 1.0, 1.0),
+    tolerance=0.03, schedule="cosine", warmup=0.03, weight_decay=0.1, clip=1.0, chat="chatml", batch_tokens=65_536,
 )  # fmt: skip
 
-# What a model of two million parameters needs instead: fewer rows, larger steps, answers so short that a digit decides.
+# Two million parameters need short answers, more passes, larger steps; seven in ten abilities are general language.
 LAPTOP = {
-    "warm": 300, "sampled": 500, "samples": 8, "new_tokens": 48, "mixed": 600, "judged": 1000, "annotated": 1500,
-    "heldout_pairs": 400, "similarity": 0.98, "sft_lr": 4e-4, "sft_batch": 16, "reward_lr": 5e-4, "reward_epochs": 2,
-    "reward_batch": 16, "rl_lr": 5e-5, "level": "token", "group": 8, "reasoning_rounds": 40, "preference_rounds": 10,
-    "weight_decay": 0.01, "batch_tokens": 4096, "reasoning_reward": "checker",  # a model so small is soon cheated
+    "warm": 32, "sampled": 1500, "samples": 5, "new_tokens": 48, "mixed": 1000, "safety_share": 0.1, "judged": 1000,
+    "shares": (0.78, 0.11, 0.11), "annotated": 1500, "heldout_pairs": 400, "similarity": 0.98, "sft_lr": 4e-4,
+    "sft_epochs": 5, "sft_batch": 16, "reward_lr": 5e-4, "reward_epochs": 2, "reward_batch": 16, "level": "token",
+    "rl_lr": (5e-5, 2e-5), "beta": (0.04, 0.1), "group": 8, "reasoning_rounds": 40, "preference_rounds": 10,
+    "weight_decay": 0.01, "batch_tokens": 4096, "reasoning_reward": "checker",
 }  # fmt: skip
 SMOKE = {
     **LAPTOP, "warm": 16, "sampled": 80, "samples": 4, "new_tokens": 32, "mixed": 160, "judged": 40, "annotated": 24,
-    "heldout_pairs": 16, "sft_batch": 8, "reward_epochs": 1, "reward_batch": 8, "group": 4, "rl_prompts": 4,
-    "reasoning_rounds": 2, "preference_rounds": 2, "reasoning_reward": "model",
+    "heldout_pairs": 16, "sft_epochs": 2, "sft_batch": 8, "reward_epochs": 1, "reward_batch": 8, "group": 4,
+    "rl_prompts": 4, "reasoning_rounds": 2, "preference_rounds": 2, "reasoning_reward": "model",
 }  # fmt: skip
 
 
@@ -137,8 +138,7 @@ def recipe(run: Run, s: Settings, w: Workers) -> Weights:
     """SFT and both stages. Returns the weights of the last."""
     pool = run.step("prompts", curate.take_prompts, w.prompts, by_checker=True)
     heldout = run.step("heldout", curate.take_prompts, w.heldout, by_checker=True)
-    has_chat = chat.has_template(w.policy.path)
-    base = w.policy if has_chat else run.step("base", train.give_chat, w.policy, format=s.chat)
+    base = w.policy if chat.has_template(w.policy.path) else run.step("base", train.give_chat, w.policy, format=s.chat)
     state = State(base, pool, heldout)
     supervised(run, s, w, state, first_policy(run, s, w, state))
     for number, (stage, rounds) in enumerate(((reasoning, s.reasoning_rounds), (preference, s.preference_rounds)), 1):
@@ -184,7 +184,7 @@ def reasoning(run: Run, s: Settings, w: Workers, state: State) -> None:
     elif rewarder is None and len(pools[0]):
         rows, held = (outcomes(run, s, w, state, pool, prefix) for pool, prefix in zip(pools, PREFIXES, strict=True))
         rewarder = rewarders(run, s, state, {"reasoning": (rows, held)}).get("reasoning")
-    explore(run, s, w, state, pools, rewarder, rounds=s.reasoning_rounds)
+    explore(run, s, w, state, pools, rewarder, rounds=s.reasoning_rounds, lr=s.rl_lr[0], beta=s.beta[0])
 
 
 def outcomes(run: Run, s: Settings, w: Workers, state: State, pool: Rows, prefix: str) -> Rows:
@@ -211,7 +211,7 @@ def preference(run: Run, s: Settings, w: Workers, state: State) -> None:
     named = zip(s.coefficients, REWARDS[1:], strict=True)  # a part without a reward model (no rows) is left out
     parts = tuple((c, given[name]) for c, name in named if name in given)
     summed = on_policy.WeightedReward(parts=parts, standardise=True)
-    explore(run, s, w, state, pools, summed, rounds=s.preference_rounds)
+    explore(run, s, w, state, pools, summed, rounds=s.preference_rounds, lr=s.rl_lr[1], beta=s.beta[1])
 
 
 def compare(run: Run, s: Settings, w: Workers, state: State, pool: Rows, prefix: str) -> Rows:
@@ -236,15 +236,15 @@ def rewarders(run: Run, s: Settings, state: State, tables: Any) -> dict[str, on_
     return train.train_rewarders(run, state.policies[0].weights, even, **how)
 
 
-def explore(run: Run, s: Settings, w: Workers, state: State, pools: list[Rows], reward: Any, *, rounds: int) -> None:
-    """D5: GRPO against the model that the stage starts from; then what was gained, and what it cost (§4.4)."""
+def explore(run: Run, s: Settings, w: Workers, state: State, pools: list[Rows], reward: Any, **own: Any) -> None:
+    """D5: GRPO against the model before (`own`: rounds, lr, beta); then what was gained, and what it cost (§4.4)."""
     if reward is None or not len(pools[0]):
         return
-    before, prompts = state.policies[-1], draw(run, s, state, "rl-prompts", pools[0], rounds * s.rl_prompts)
-    how = {"rounds": rounds, "prompts": s.rl_prompts, "samples": s.group, "temperature": s.rl_temperature}
-    how |= {"lr": s.rl_lr, "beta": s.beta, "level": s.level, "clip_low": s.clip_ratio, "clip_high": s.clip_ratio}
-    how |= {"weight_decay": s.weight_decay, "clip": s.clip, "refuse_above": 1.0, "pack_tokens": s.batch_tokens}
-    how |= {"max_new_tokens": s.new_tokens, "seed": s.seed, "rewarder": reward, "method": "grpo"}
+    before, prompts = state.policies[-1], draw(run, s, state, "rl-prompts", pools[0], own["rounds"] * s.rl_prompts)
+    how = {"prompts": s.rl_prompts, "samples": s.group, "temperature": s.rl_temperature, "level": s.level, **own}
+    how |= {"clip_low": s.clip_ratio, "clip_high": s.clip_ratio, "weight_decay": s.weight_decay, "clip": s.clip}
+    how |= {"max_new_tokens": s.new_tokens, "pack_tokens": s.batch_tokens, "refuse_above": 1.0, "seed": s.seed}
+    how |= {"rewarder": reward, "method": "grpo"}
     trained = run.step("grpo", on_policy.train_fresh, before.weights, prompts, otherwise=before.weights, **how)
     state.policies.append(llm.Local(weights=trained))
     sides = {"before": before, "after": state.policies[-1], "rewarder": reward, "tolerance": s.tolerance}
@@ -260,8 +260,8 @@ def routes(run: Run, state: State, *, inverse: bool) -> list[Rows]:
 
 def draw(run: Run, s: Settings, state: State, name: str, pool: Rows, count: int) -> Rows:
     """Prompts of a step, abilities in equal shares, unused ones first."""
-    settings = {"count": count, "grades": {}, "seed": s.seed}
-    state.drawn.append(run.step(name, curate.draw_prompts, pool, list(state.drawn), **settings))
+    how = {"count": count, "grades": {}, "seed": s.seed}
+    state.drawn.append(run.step(name, curate.draw_prompts, pool, list(state.drawn), **how))
     return state.drawn[-1]
 
 
@@ -295,6 +295,6 @@ def plan(s: Settings, prompt_tokens: int, answer_tokens: int) -> list[tuple[str,
     ]
     for number, rounds in ((1, s.reasoning_rounds), (2, s.preference_rounds)):
         groups, tokens = rounds * s.rl_prompts, prompt_tokens + s.group * answer_tokens
-        kinds = ("sample", "score", "train")
-        rows += [(f"r{number}/grpo, {kind}", groups * s.group, groups * tokens, kind) for kind in kinds]
+        for kind in ("sample", "score", "train"):
+            rows.append((f"r{number}/grpo, {kind}", groups * s.group, groups * tokens, kind))
     return rows
