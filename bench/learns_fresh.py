@@ -1,6 +1,6 @@
 """Does training on fresh answers learn? GRPO, RLOO, MDLOO, online DPO and distillation on the microworld.
 
-    python bench/learns_fresh.py [--seeds 3] [--heldout 400] [--only grpo,shuffled] [--out FOLDER] [--json]
+    python bench/learns_fresh.py [--seeds 3] [--heldout 300] [--only grpo,shuffled] [--out FOLDER] [--json]
 
 The start of a seed is the shipped base after a short SFT on right answers to other prompts than those of the rounds.
 All prompts are of four abilities with exact checkers; metrics are read on held-out prompts, before and after: greedy,
@@ -41,6 +41,7 @@ from burnish.chat import load_chat
 from burnish.evaluate import paired_difference, score_model
 from burnish.evaluate.accuracy import RESPONSES, VERDICTS
 from burnish.llm.local import Local
+from burnish.microworld.prompting import as_prompt, tasks
 from burnish.models import load_causal, prepare
 from burnish.records import Demonstration, Judgement, Message, Prompt, Response, Sampling, Weights, read_parquet
 from burnish.runs import Compute, Run
@@ -50,20 +51,23 @@ from burnish.train.on_policy.groups import Group, Rewarded, example_of
 
 ABILITIES = ("arithmetic", "multilingual", "ordering")  # code is right throughout after SFT: nothing is left to gain
 NEW = 48  # tokens of an answer
-DRAWN = 4  # answers to a held-out prompt at temperature 1
+DRAWN = 2  # answers to a held-out prompt at temperature 1
 # What a model of two million parameters needs to move within a minute or two. ASSUMED, like the bars.
 START: dict[str, Any] = {"method": "sft", "lr": 5e-4, "epochs": 3, "batch_rows": 16}
-SHOWN = 480  # demonstrations of the start
+SHOWN, CARELESS = 720, 0.5  # demonstrations of the start, and the share of them that a careless author wrote
 ASKED = 1200  # prompts of the rounds
-ROUNDS: dict[str, Any] = {"rounds": 30, "prompts": 16, "samples": 8, "max_new_tokens": NEW}
+ROUNDS: dict[str, Any] = {
+    "rounds": 14, "prompts": 24, "samples": 8, "refills": 0, "max_new_tokens": NEW, "lr": 1e-4, "warmup": 0.05,
+}  # fmt: skip
 METHODS: dict[str, dict[str, Any]] = {
-    "grpo": {"lr": 2e-4, "beta": 0.01},
-    "rloo": {"lr": 2e-4, "beta": 0.01},
-    "mdloo": {"lr": 2e-4, "beta": 0.01, "gamma": 0.02, "updates": 2},
-    "online-dpo": {"lr": 2e-4, "beta": 0.1, "updates": 1},
+    "grpo": {"beta": 0.02},
+    "rloo": {"beta": 0.02},
+    "mdloo": {"beta": 0.02, "gamma": 0.02, "updates": 2},
+    "online-dpo": {"beta": 0.1, "updates": 2},
 }
+HACKED: dict[str, Any] = {"lr": 2e-4, "rounds": 20}  # what GRPO needs to find the flaw of a reward
 TAUGHT: dict[str, Any] = {"rounds": 30, "prompts": 16, "max_new_tokens": NEW, "lr": 5e-4, "beta": 0.0}
-STUDENT, TEACHER = 64, 600  # demonstrations of arithmetic that each has seen
+STUDENT, TEACHER = 64, 320  # demonstrations of arithmetic that each has seen
 KINDS = (*METHODS, "shuffled", "distill", "flawed")
 BAR, KL_BAR, SECONDS, RISE = 5.0, 0.2, 300.0, 0.1
 LONG = "def long(completions):\n    return [min(len(text), 160) / 160 for text in completions]\n"
@@ -123,6 +127,20 @@ def demonstration(prompt: Prompt) -> Demonstration:
     return Demonstration(prompt=prompt.id, context=prompt.messages, response=(said,))
 
 
+def material(seed: int) -> tuple[list[Demonstration], list[Prompt]]:
+    """What the start is shown, by a careful and by a careless author, and the prompts of the rounds: other tasks."""
+    rng, taken = Random(f"burnish/learns_fresh/{seed}"), set[str]()
+    streams = [tasks("train", family, seed=seed, taken=taken) for family in ABILITIES]
+    drawn = [next(streams[number % len(streams)]) for number in range(SHOWN + ASKED)]
+    shown = []
+    for task in drawn[:SHOWN]:
+        text = rng.choice((task.hasty, task.sloppy)) if rng.random() < CARELESS else task.answer
+        prompt = as_prompt(task, "bench")
+        said = (Message(role="assistant", content=text),)
+        shown.append(Demonstration(prompt=prompt.id, context=prompt.messages, response=said))
+    return shown, [as_prompt(task, "bench") for task in drawn[SHOWN:]]
+
+
 def marks(run: Run, name: str, weights: Weights, held: Sequence[Prompt]) -> Marks:
     """Greedy and drawn answers to held-out prompts, checked."""
     shares, answers = [], {}
@@ -171,8 +189,7 @@ class Seed:
     def __init__(self, run: Run, seed: int, heldout: int) -> None:
         self.run, self.seed = run, seed
         self.held = microworld.prompts("heldout", heldout, seed=0, families=ABILITIES)
-        rows = microworld.prompts("train", SHOWN + ASKED, seed=seed, families=ABILITIES)
-        self.shown, self.asked = [demonstration(p) for p in rows[:SHOWN]], rows[SHOWN:]
+        self.shown, self.asked = material(seed)
         self.chat = run.step("chat", give_chat, microworld.base_weights(), format="chatml")
         self._start: tuple[Weights, Marks] | None = None
 
@@ -189,7 +206,8 @@ class Seed:
             return self.distill()
         method = kind if kind in METHODS else "grpo"
         start, before = self.start()
-        how = {"method": method, "rewarder": self.rewarder(kind), **ROUNDS, **METHODS[method], "seed": self.seed}
+        chosen = {**ROUNDS, **METHODS[method], **(HACKED if kind == "flawed" else {})}
+        how = {"method": method, "rewarder": self.rewarder(kind), **chosen, "seed": self.seed}
         policy = self.run.step(kind, train_fresh, start, self.asked, **how)
         after = marks(self.run, kind, policy, self.held)
         found = Found(before=before, after=after, seconds=seconds_of(policy))
@@ -287,9 +305,9 @@ def main() -> None:
     """Parse, train, print."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--seeds", type=int, default=3)
-    parser.add_argument("--heldout", type=int, default=400, help="held-out prompts, a quarter of each ability")
+    parser.add_argument("--heldout", type=int, default=300, help="held-out prompts, a third of each ability")
     parser.add_argument("--only", default="", help=f"with commas, of {', '.join(KINDS)}")
-    parser.add_argument("--threads", type=int, default=2, help="of the one process")
+    parser.add_argument("--threads", type=int, default=1, help="of the one process")
     parser.add_argument("--out", default="", help="keep the run here")
     parser.add_argument("--json", action="store_true", help="print one JSON object")
     asked = parser.parse_args()
