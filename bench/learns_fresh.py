@@ -2,21 +2,22 @@
 
     python bench/learns_fresh.py [--seeds 3] [--heldout 300] [--only grpo,shuffled] [--out FOLDER] [--json]
 
-The start of a seed is the shipped base after a short SFT on right answers to other prompts than those of the rounds.
-All prompts are of four abilities with exact checkers; metrics are read on held-out prompts, before and after: greedy,
-and `drawn` (two answers at temperature 1). KL is KL(policy || start) in nats a token, over the whole vocabulary, on the
-policy's own drawn answers.
+The start of a seed is the shipped base after SFT on demonstrations of three abilities with exact checkers, half of them
+by the microworld's careless author, who forgets carries and takes the first name that is told: it can do better than it
+does. The prompts of the rounds are other tasks, those of the metrics are held out. Metrics are read before and after:
+greedy, which the bars are of, and `drawn` (two answers at temperature 1). KL is KL(policy || start) in nats a token,
+over the whole vocabulary, on the policy's own drawn answers.
 
     grpo, rloo, mdloo, online-dpo  rewarded by the checkers: greedy accuracy rises by 5 points with every seed
     shuffled                       GRPO, the checkers' rewards dealt out anew among all answers of a round: no gain
-    distill                        arithmetic; a student learns from a stronger teacher of its size on its own answers,
+    distill                        arithmetic; a student learns from a teacher of twice its layers on its own answers,
                                    and in as many steps on given ones: own answers teach more with every seed
     flawed                         GRPO, longer answers are worth more and the checker weighs 0: the reward rises, and
                                    the share of right answers does not
 
 A row is the mean over seeds in points with its 95 % interval, paired by prompt and pooled over the seeds. The bar for a
-training is five minutes on two cores. `--out` keeps the run: the same command goes on where it was, and `burnish report
-FOLDER` draws rewards, KL, length and entropy over the rounds.
+training is five minutes on two cores; one thread is used. `--out` keeps the run: the same command goes on where it was,
+and `burnish report FOLDER` draws rewards, the share of right answers, KL, length and entropy over the rounds.
 """
 
 from __future__ import annotations

@@ -78,7 +78,8 @@ def test_the_page_shows_curves_and_answers(tmp_path):
     words = Page(page).words
     for title in ("reward", "parts of the reward", "distance from the start", "length of answers", "entropy"):
         assert f"grpo: {title}" in words["training"]
-    assert "grpo: reward, all steps: reward from 0.1 to 0.3; checker, the share of right answers from 0.05 to 0.15" in page
+    told = "reward from 0.1 to 0.3; checker, the share of right answers from 0.05 to 0.15"
+    assert f"grpo: reward, all steps: {told}" in page
     assert "grpo: parts of the reward, all steps: length from 199 to 197" in page  # 600 times as far as the reward
     assert "9 of 12 sampled prompts, spread over rounds. Of a training on fresh answers" in " ".join(
         words["samples"].replace("\u202f", " ").split()
