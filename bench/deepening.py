@@ -1,4 +1,4 @@
-"""A larger model that begins as the same function: each layer of a Llama-like model twice (LLaMA Pro, arXiv:2401.02415).
+"""A larger model that begins as the same function: each layer of a Llama-like model twice (LLaMA Pro, 2401.02415).
 
     x -> layer 1 -> copy of 1 -> layer 2 -> copy of 2 -> ...; o_proj and down_proj of a copy are 0: it adds nothing yet
 
