@@ -67,7 +67,10 @@ METHODS: dict[str, dict[str, Any]] = {
     "online-dpo": {"beta": 0.1, "updates": 2},
 }
 HACKED: dict[str, Any] = {"lr": 2e-4, "rounds": 20}  # what GRPO needs to find the flaw of a reward
-TAUGHT: dict[str, Any] = {"rounds": 30, "prompts": 16, "max_new_tokens": NEW, "lr": 5e-4, "beta": 0.0}
+TAUGHT: dict[str, Any] = {
+    "rounds": 60, "prompts": 16, "temperature": 0.7, "max_new_tokens": NEW, "lr": 5e-4, "schedule": "cosine",
+    "warmup": 0.05, "beta": 0.0,
+}  # fmt: skip
 STUDENT, TEACHER = 64, 320  # demonstrations of arithmetic that each has seen
 KINDS = (*METHODS, "shuffled", "distill", "flawed")
 BAR, KL_BAR, SECONDS, RISE = 5.0, 0.2, 300.0, 0.1
@@ -240,7 +243,7 @@ class Seed:
         """A student after as many steps on given answers (before) and on its own (after)."""
         told = microworld.prompts("train", STUDENT + TEACHER, seed=self.seed, families=("arithmetic",))
         rows = [demonstration(p) for p in told]
-        held = microworld.prompts("heldout", len(self.held) // 2, seed=0, families=("arithmetic",))
+        held = microworld.prompts("heldout", len(self.held), seed=0, families=("arithmetic",))
         how = {"method": "sft", "lr": 5e-4, "batch_rows": 16, "seed": self.seed}
         student = self.run.step("student", train_rows, self.chat, rows[:STUDENT], epochs=8, **how)
         larger = self.run.step("larger", deepen, self.chat)
