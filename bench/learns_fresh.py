@@ -1,22 +1,23 @@
 """Does training on fresh answers learn? GRPO, RLOO, MDLOO, online DPO and distillation on the microworld.
 
-    python bench/learns_fresh.py [--seeds 3] [--heldout 400] [--only grpo,shuffled] [--out FOLDER] [--json]
+    python bench/learns_fresh.py [--seeds 3] [--heldout 300] [--only grpo,shuffled] [--out FOLDER] [--json]
 
-The start of a seed is the shipped base after a short SFT on right answers to other prompts than those of the rounds.
-All prompts are of four abilities with exact checkers; metrics are read on held-out prompts, before and after: greedy,
-and `drawn` (two answers at temperature 1). KL is KL(policy || start) in nats a token, over the whole vocabulary, on the
-policy's own drawn answers.
+The start of a seed is the shipped base after SFT on demonstrations of three abilities with exact checkers, half of them
+by the microworld's careless author, who forgets carries and takes the first name that is told: it can do better than it
+does. The prompts of the rounds are other tasks, those of the metrics are held out. Metrics are read before and after:
+greedy, which the bars are of, and `drawn` (two answers at temperature 1). KL is KL(policy || start) in nats a token,
+over the whole vocabulary, on the policy's own drawn answers.
 
     grpo, rloo, mdloo, online-dpo  rewarded by the checkers: greedy accuracy rises by 5 points with every seed
     shuffled                       GRPO, the checkers' rewards dealt out anew among all answers of a round: no gain
-    distill                        arithmetic; a student learns from a stronger teacher of its size on its own answers,
+    distill                        arithmetic; a student learns from a teacher of twice its layers on its own answers,
                                    and in as many steps on given ones: own answers teach more with every seed
     flawed                         GRPO, longer answers are worth more and the checker weighs 0: the reward rises, and
                                    the share of right answers does not
 
 A row is the mean over seeds in points with its 95 % interval, paired by prompt and pooled over the seeds. The bar for a
-training is five minutes on two cores. `--out` keeps the run: the same command goes on where it was, and `burnish report
-FOLDER` draws rewards, KL, length and entropy over the rounds.
+training is five minutes on two cores; one thread is used. `--out` keeps the run: the same command goes on where it was,
+and `burnish report FOLDER` draws rewards, the share of right answers, KL, length and entropy over the rounds.
 """
 
 from __future__ import annotations
@@ -35,11 +36,13 @@ from typing import Any
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from bench import scoring
+from bench.deepening import deepen
 from burnish import microworld
 from burnish.chat import load_chat
 from burnish.evaluate import paired_difference, score_model
 from burnish.evaluate.accuracy import RESPONSES, VERDICTS
 from burnish.llm.local import Local
+from burnish.microworld.prompting import as_prompt, tasks
 from burnish.models import load_causal, prepare
 from burnish.records import Demonstration, Judgement, Message, Prompt, Response, Sampling, Weights, read_parquet
 from burnish.runs import Compute, Run
@@ -47,21 +50,28 @@ from burnish.train import give_chat, train_rows
 from burnish.train.on_policy import CheckerReward, FunctionReward, Reward, WeightedReward, train_fresh
 from burnish.train.on_policy.groups import Group, Rewarded, example_of
 
-ABILITIES = ("arithmetic", "multilingual", "ordering", "code")
+ABILITIES = ("arithmetic", "multilingual", "ordering")  # code is right throughout after SFT: nothing is left to gain
 NEW = 48  # tokens of an answer
+DRAWN = 2  # answers to a held-out prompt at temperature 1
 # What a model of two million parameters needs to move within a minute or two. ASSUMED, like the bars.
 START: dict[str, Any] = {"method": "sft", "lr": 5e-4, "epochs": 3, "batch_rows": 16}
-SHOWN = 480  # demonstrations of the start
+SHOWN, CARELESS = 720, 0.5  # demonstrations of the start, and the share of them that a careless author wrote
 ASKED = 1200  # prompts of the rounds
-ROUNDS: dict[str, Any] = {"rounds": 30, "prompts": 16, "samples": 8, "max_new_tokens": NEW}
+ROUNDS: dict[str, Any] = {
+    "rounds": 14, "prompts": 24, "samples": 8, "refills": 0, "max_new_tokens": NEW, "lr": 1e-4, "warmup": 0.05,
+}  # fmt: skip
 METHODS: dict[str, dict[str, Any]] = {
-    "grpo": {"lr": 2e-4, "beta": 0.01},
-    "rloo": {"lr": 2e-4, "beta": 0.01},
-    "mdloo": {"lr": 2e-4, "beta": 0.01, "gamma": 0.02, "updates": 2},
-    "online-dpo": {"lr": 2e-4, "beta": 0.1, "updates": 1},
+    "grpo": {"beta": 0.02},
+    "rloo": {"beta": 0.02},
+    "mdloo": {"beta": 0.02, "gamma": 0.02, "updates": 2},
+    "online-dpo": {"beta": 0.1, "updates": 2},
 }
-TAUGHT: dict[str, Any] = {"rounds": 30, "prompts": 16, "max_new_tokens": NEW, "lr": 5e-4, "beta": 0.0}
-STUDENT, TEACHER = 64, 236  # demonstrations of arithmetic that each has seen
+HACKED: dict[str, Any] = {"lr": 2e-4, "rounds": 20}  # what GRPO needs to find the flaw of a reward
+TAUGHT: dict[str, Any] = {
+    "rounds": 60, "prompts": 16, "temperature": 0.7, "max_new_tokens": NEW, "lr": 5e-4, "schedule": "cosine",
+    "warmup": 0.05, "beta": 0.0,
+}  # fmt: skip
+STUDENT, TEACHER = 64, 320  # demonstrations of arithmetic that each has seen
 KINDS = (*METHODS, "shuffled", "distill", "flawed")
 BAR, KL_BAR, SECONDS, RISE = 5.0, 0.2, 300.0, 0.1
 LONG = "def long(completions):\n    return [min(len(text), 160) / 160 for text in completions]\n"
@@ -121,10 +131,24 @@ def demonstration(prompt: Prompt) -> Demonstration:
     return Demonstration(prompt=prompt.id, context=prompt.messages, response=(said,))
 
 
+def material(seed: int) -> tuple[list[Demonstration], list[Prompt]]:
+    """What the start is shown, by a careful and by a careless author, and the prompts of the rounds: other tasks."""
+    rng, taken = Random(f"burnish/learns_fresh/{seed}"), set[str]()
+    streams = [tasks("train", family, seed=seed, taken=taken) for family in ABILITIES]
+    drawn = [next(streams[number % len(streams)]) for number in range(SHOWN + ASKED)]
+    shown = []
+    for task in drawn[:SHOWN]:
+        text = rng.choice((task.hasty, task.sloppy)) if rng.random() < CARELESS else task.answer
+        prompt = as_prompt(task, "bench")
+        said = (Message(role="assistant", content=text),)
+        shown.append(Demonstration(prompt=prompt.id, context=prompt.messages, response=said))
+    return shown, [as_prompt(task, "bench") for task in drawn[SHOWN:]]
+
+
 def marks(run: Run, name: str, weights: Weights, held: Sequence[Prompt]) -> Marks:
     """Greedy and drawn answers to held-out prompts, checked."""
     shares, answers = [], {}
-    for word, temperature, n in (("greedy", 0.0, 1), ("drawn", 1.0, 2)):
+    for word, temperature, n in (("greedy", 0.0, 1), ("drawn", 1.0, DRAWN)):
         sampling = Sampling(temperature=temperature, max_new_tokens=NEW, seed=1)
         how = {"client": Local(weights=weights), "checkers": microworld.checkers(), "sampling": sampling, "n": n}
         rows = run.step(f"{word}-{name}", score_model, held, **how)
@@ -169,8 +193,7 @@ class Seed:
     def __init__(self, run: Run, seed: int, heldout: int) -> None:
         self.run, self.seed = run, seed
         self.held = microworld.prompts("heldout", heldout, seed=0, families=ABILITIES)
-        rows = microworld.prompts("train", SHOWN + ASKED, seed=seed, families=ABILITIES)
-        self.shown, self.asked = [demonstration(p) for p in rows[:SHOWN]], rows[SHOWN:]
+        self.shown, self.asked = material(seed)
         self.chat = run.step("chat", give_chat, microworld.base_weights(), format="chatml")
         self._start: tuple[Weights, Marks] | None = None
 
@@ -187,7 +210,8 @@ class Seed:
             return self.distill()
         method = kind if kind in METHODS else "grpo"
         start, before = self.start()
-        how = {"method": method, "rewarder": self.rewarder(kind), **ROUNDS, **METHODS[method], "seed": self.seed}
+        chosen = {**ROUNDS, **METHODS[method], **(HACKED if kind == "flawed" else {})}
+        how = {"method": method, "rewarder": self.rewarder(kind), **chosen, "seed": self.seed}
         policy = self.run.step(kind, train_fresh, start, self.asked, **how)
         after = marks(self.run, kind, policy, self.held)
         found = Found(before=before, after=after, seconds=seconds_of(policy))
@@ -217,11 +241,13 @@ class Seed:
 
     def distill(self) -> Found:
         """A student after as many steps on given answers (before) and on its own (after)."""
-        rows = [demonstration(p) for p in microworld.prompts("train", 300, seed=self.seed, families=("arithmetic",))]
-        held = microworld.prompts("heldout", len(self.held) // 2, seed=0, families=("arithmetic",))
+        told = microworld.prompts("train", STUDENT + TEACHER, seed=self.seed, families=("arithmetic",))
+        rows = [demonstration(p) for p in told]
+        held = microworld.prompts("heldout", len(self.held), seed=0, families=("arithmetic",))
         how = {"method": "sft", "lr": 5e-4, "batch_rows": 16, "seed": self.seed}
         student = self.run.step("student", train_rows, self.chat, rows[:STUDENT], epochs=8, **how)
-        teacher = self.run.step("teacher", train_rows, self.chat, rows[-TEACHER:], epochs=6, **how)
+        larger = self.run.step("larger", deepen, self.chat)
+        teacher = self.run.step("teacher", train_rows, larger, rows[STUDENT:], epochs=4, **how)
         made, score = {}, {}
         for name, share in (("given", 0.0), ("own", 1.0)):
             how = {"method": "distill-online", "teacher": teacher, "share": share, **TAUGHT, "seed": self.seed}
@@ -283,9 +309,9 @@ def main() -> None:
     """Parse, train, print."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--seeds", type=int, default=3)
-    parser.add_argument("--heldout", type=int, default=400, help="held-out prompts, a quarter of each ability")
+    parser.add_argument("--heldout", type=int, default=300, help="held-out prompts, a third of each ability")
     parser.add_argument("--only", default="", help=f"with commas, of {', '.join(KINDS)}")
-    parser.add_argument("--threads", type=int, default=2, help="of the one process")
+    parser.add_argument("--threads", type=int, default=1, help="of the one process")
     parser.add_argument("--out", default="", help="keep the run here")
     parser.add_argument("--json", action="store_true", help="print one JSON object")
     asked = parser.parse_args()

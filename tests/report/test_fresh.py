@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -39,7 +40,14 @@ def row(number: int, pick: str, prompt: int, reward: float | None, **more: Any) 
     }  # fmt: skip
 
 
-def trained(*, rounds: int, text: str = "42", work: Any = None) -> Outcome:
+@dataclass(frozen=True, kw_only=True)
+class CheckerReward:
+    """By the name of the one that is meant, which would load torch."""
+
+    name: str = "checker"
+
+
+def trained(*, rounds: int, text: str = "42", rewarder: Any = None, work: Any = None) -> Outcome:
     """Weights with what a training on fresh answers leaves beside them."""
     toy.weights(label=f"fresh {rounds}", work=work)
     lines, rows = [], []
@@ -70,7 +78,8 @@ def test_the_page_shows_curves_and_answers(tmp_path):
     words = Page(page).words
     for title in ("reward", "parts of the reward", "distance from the start", "length of answers", "entropy"):
         assert f"grpo: {title}" in words["training"]
-    assert "grpo: reward, all steps: reward from 0.1 to 0.3; checker from 0.05 to 0.15" in page
+    told = "reward from 0.1 to 0.3; checker, the share of right answers from 0.05 to 0.15"
+    assert f"grpo: reward, all steps: {told}" in page
     assert "grpo: parts of the reward, all steps: length from 199 to 197" in page  # 600 times as far as the reward
     assert "9 of 12 sampled prompts, spread over rounds. Of a training on fresh answers" in " ".join(
         words["samples"].replace("\u202f", " ").split()
@@ -82,6 +91,11 @@ def test_the_page_shows_curves_and_answers(tmp_path):
     assert worst["state"] == "left" and worst["detail"].endswith("not learned from: all are equal")
     assert (missing["score"], missing["unscored"], missing["state"]) == (None, "the judge is away", "unscored")
     assert missing["detail"] == "checker missing" and found[0]["reference"] == "42"
+
+
+def test_the_reward_of_a_checker_alone_is_called_what_it_is(tmp_path):
+    page = render(RunView(run_of(tmp_path / "run", rounds=3, rewarder=CheckerReward())))
+    assert "grpo: reward, all steps: reward, the share of right answers from 0.1 to 0.3; " in page
 
 
 def test_the_last_round_and_the_first_come_first_when_there_is_not_room_for_all(tmp_path):

@@ -24,6 +24,7 @@ FRESH = (
     ("Entropy", "entropy", "nats a token"),
 )
 PART = "reward_"
+CHECKER, RIGHT = "checker", "share of right answers"  # what a checker's reward is
 SCALES = 3.0  # a part that reaches so many times as far as the reward gets a picture of its own
 PART_STYLES = ("s-r2", "s-r4", "s-dpo", "s-r1")
 
@@ -87,14 +88,24 @@ def _reach(line: Line) -> float:
     return max((abs(value) for _, value in line.points), default=0.0)
 
 
+def _rewarded_by(step: StepView) -> str:
+    """What the line of the reward is called: a checker alone gives the share of right answers."""
+    settings = step.note.get("identity", {}).get("settings", {})
+    rewarder = settings.get("rewarder") if isinstance(settings, dict) else None
+    kind = rewarder.get("type", "") if isinstance(rewarder, dict) else ""
+    return f"reward, the {RIGHT}" if str(kind).endswith(".CheckerReward") else "reward"
+
+
 def _fresh(step: StepView, curve: Sequence[dict[str, Any]], where: str) -> list[Figure | None]:
     """The reward with its parts (a checker that weighs 0 is the truth beside a reward), and what moves with it."""
-    name, lines = short_name(step), [Line(name="reward", points=_points(curve, ("reward",)), style=STYLES["fresh"])]
-    others: list[Line] = []
+    name, rewards = short_name(step), _points(curve, ("reward",))
+    lines, others = [Line(name=_rewarded_by(step), points=rewards, style=STYLES["fresh"])], list[Line]()
     keys = dict.fromkeys(key for line in curve for key in line if key.startswith(PART))
     for place, key in enumerate(keys):
         style = PART_STYLES[place % len(PART_STYLES)]
-        line = Line(name=key.removeprefix(PART), points=_points(curve, (key,)), style=style, dashed=True)
+        part = key.removeprefix(PART)
+        told = f"{part}, the {RIGHT}" if part == CHECKER else part
+        line = Line(name=told, points=_points(curve, (key,)), style=style, dashed=True)
         (lines if _reach(line) <= SCALES * _reach(lines[0]) else others).append(line)
     figures = [_figure(f"{name}: reward", lines, "mean of a round", where)]
     figures.append(_figure(f"{name}: parts of the reward", others, "mean of a round", where))
