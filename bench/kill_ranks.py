@@ -60,7 +60,7 @@ REWARD = """
 def share(completions):
     return [sum(letter.isdigit() for letter in text) / max(1, len(text)) for text in completions]
 """
-ROUNDS = ("rounds=12", "prompts=4", "samples=4", "max_new_tokens=12", "lr=1e-4", "refuse_above=1")
+ROUNDS = ("prompts=4", "samples=4", "max_new_tokens=12", "lr=1e-4", "refuse_above=1")
 ROWS = ("lr=5e-4", "batch_rows=8", "epochs=3", "refuse_above=1")
 
 
@@ -112,7 +112,12 @@ def bench(kills: int, processes: int, seed: int, place: Path, only: str = "") ->
     reward.write_text(REWARD)
     loops = {
         "dpo": (["--data", str(pairs)], ROWS, ["update"]),
-        "grpo": (["--data", str(prompts), "--reward", f"{reward}:share"], ROUNDS, ["update", "draw"]),
+        # with as many rounds as kills some of them are left for the last kill
+        "grpo": (
+            ["--data", str(prompts), "--reward", f"{reward}:share"],
+            (*ROUNDS, f"rounds={max(6, kills)}"),
+            ["update", "draw"],
+        ),
     }
     rows = []
     for method, (options, settings, places) in loops.items():
